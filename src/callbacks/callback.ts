@@ -1,0 +1,74 @@
+import type { JsonValue } from '../format/json.ts';
+import type { Checkpoint } from '../trainer/checkpoint.ts';
+import type { Trainer } from '../trainer/trainer.ts';
+import type { TrainingModule } from '../trainer/training-module.ts';
+
+/** Which of the Trainer's jobs is running. */
+export type Stage = 'fit' | 'validate' | 'test' | 'predict';
+
+/**
+ * Hooks into training: a class or a plain object with any of these. Each may be async and is awaited.
+ * Callbacks run in the order given, checkpoint callbacks after all others and after the module's hook.
+ * What a hook throws ends `fit`, with the hook's name.
+ */
+export interface Callback {
+  /** Identifies this callback's state in a checkpoint; default: the class's name. Unique per Trainer. */
+  readonly stateKey?: string;
+  /** Marks a callback that saves: it runs after all others. */
+  readonly isCheckpoint?: boolean;
+
+  setup?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
+  teardown?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
+  onFitStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onFitEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onSanityCheckStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onSanityCheckEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onTrainStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onTrainEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onTrainEpochStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onTrainEpochEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onTrainBatchStart?(
+    trainer: Trainer,
+    module: TrainingModule,
+    batch: unknown,
+    batchIdx: number,
+  ): unknown;
+  onTrainBatchEnd?(
+    trainer: Trainer,
+    module: TrainingModule,
+    outputs: unknown,
+    batch: unknown,
+    batchIdx: number,
+  ): unknown;
+  onBeforeOptimizerStep?(trainer: Trainer, module: TrainingModule): unknown;
+  onValidationStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onValidationEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onValidationEpochStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onValidationEpochEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onValidationBatchStart?(
+    trainer: Trainer,
+    module: TrainingModule,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onValidationBatchEnd?(
+    trainer: Trainer,
+    module: TrainingModule,
+    outputs: unknown,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  /** `fit` is about to throw `error`. */
+  onException?(trainer: Trainer, module: TrainingModule, error: unknown): unknown;
+  /** Adds to a checkpoint about to be written. */
+  onSaveCheckpoint?(trainer: Trainer, module: TrainingModule, checkpoint: Checkpoint): unknown;
+  /** Reads a checkpoint that is being resumed from, before the weights are restored. */
+  onLoadCheckpoint?(trainer: Trainer, module: TrainingModule, checkpoint: Checkpoint): unknown;
+
+  /** This callback's own state, stored under {@link stateKey}. */
+  stateDict?(): JsonValue;
+  /** Puts it back, on resume. */
+  loadStateDict?(state: JsonValue): void | Promise<void>;
+}

@@ -1,0 +1,162 @@
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const UNSIGNED = /0|[1-9]\d*/y;
+const SPACE = /[ \t\n\r]*/y;
+const HEX4 = /[0-9a-fA-F]{4}/y;
+
+/** Throws the error for what is wrong at `position`, an index into the scanned text. */
+export type Refuse = (message: string, position: number) => never;
+
+/**
+ * Reads JSON text (RFC 8259) one expected thing after another, in one pass and with no more memory than
+ * its results. Unlike `JSON.parse` it knows where it is, refuses a key that stands twice in an object,
+ * refuses `__proto__` as a key, and never recurses by itself: who calls it decides how deep to go.
+ *
+ * Every method skips the white space before the thing it reads, and refuses what is not that thing.
+ */
+export class JsonScanner {
+  readonly #text: string;
+  readonly #refuse: Refuse;
+  #position = 0;
+
+  constructor(text: string, refuse: Refuse) {
+    this.#text = text;
+    this.#refuse = refuse;
+  }
+
+  /** The first character of the next thing, `''` at the end of the text. Consumes only white space. */
+  peek(): string {
+    const code = this.#text.charCodeAt(this.#position);
+    if (code <= 0x20) {
+      SPACE.lastIndex = this.#position;
+      SPACE.test(this.#text);
+      this.#position = SPACE.lastIndex;
+    }
+    return this.#text[this.#position] ?? '';
+  }
+
+  /** Where the next thing begins, as an index into the text. */
+  next(): number {
+    this.peek();
+    return this.#position;
+  }
+
+  /** Refuses the thing at `position`: by default the next one. */
+  fail(message: string, position: number = this.next()): never {
+    return this.#refuse(message, position);
+  }
+
+  /** Reads an object. For each member `read` is given the key, and must read the value. */
+  object(what: string, read: (key: string, keyPosition: number) => void): void {
+    if (this.peek() !== '{') this.#unexpected(what);
+    this.#position++;
+    if (this.#take('}')) return;
+    const keys = new Set<string>();
+    do {
+      const keyPosition = this.next();
+      const key = this.string('a key in double quotes');
+      if (key === '__proto__') this.fail('the key "__proto__" is not allowed', keyPosition);
+      if (keys.has(key)) this.fail(`the key ${quote(key)} stands twice`, keyPosition);
+      keys.add(key);
+      if (!this.#take(':')) this.#unexpected("':'");
+      read(key, keyPosition);
+    } while (this.#take(','));
+    if (!this.#take('}')) this.#unexpected("',' or '}'");
+  }
+
+  /** Reads an array. For each item `read` is called, and must read it. */
+  array(what: string, read: () => void): void {
+    if (this.peek() !== '[') this.#unexpected(what);
+    this.#position++;
+    if (this.#take(']')) return;
+    do read();
+    while (this.#take(','));
+    if (!this.#take(']')) this.#unexpected("',' or ']'");
+  }
+
+  /** Reads a string. It may hold lone surrogates, if they were written as `\ud800`. */
+  string(what: string): string {
+    if (this.peek() !== '"') this.#unexpected(what);
+    const text = this.#text;
+    const start = this.#position + 1;
+    let end = start;
+    let escaped = false;
+    for (;;) {
+      const code = text.charCodeAt(end);
+      if (code === 0x22) break;
+      if (code === 0x5c) {
+        escaped = true;
+        end += this.#escapeLength(end);
+      } else if (code >= 0x20) {
+        end++;
+      } else if (end >= text.length) {
+        this.fail('the text ends inside a string', text.length);
+      } else {
+        this.fail('a control character stands in a string', end);
+      }
+    }
+    this.#position = end + 1;
+    return escaped
+      ? (JSON.parse(text.slice(start - 1, end + 1)) as string)
+      : text.slice(start, end);
+  }
+
+  /** Reads a number. Refuses one that is too large for a double. */
+  number(what: string): number {
+    const start = this.next();
+    const value = Number(this.#match(NUMBER) ?? this.#unexpected(what));
+    return Number.isFinite(value) ? value : this.fail('the number is too large', start);
+  }
+
+  /** Reads a whole number in [0, 2 ** 53), spelt with digits only. */
+  unsigned(what: string): number {
+    const start = this.next();
+    const value = Number(this.#match(UNSIGNED) ?? this.#unexpected(what));
+    return Number.isSafeInteger(value) ? value : this.fail('the number is too large', start);
+  }
+
+  /** Reads one of the words `true`, `false` and `null`. */
+  word(word: string, what: string): void {
+    if (!this.#text.startsWith(word, this.next())) this.#unexpected(what);
+    this.#position += word.length;
+  }
+
+  /** Makes sure that nothing but white space is left. */
+  end(): void {
+    if (this.peek() !== '') this.#unexpected('nothing more');
+  }
+
+  #take(character: string): boolean {
+    if (this.peek() !== character) return false;
+    this.#position++;
+    return true;
+  }
+
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#position;
+    if (!pattern.test(this.#text)) return undefined;
+    const start = this.#position;
+    this.#position = pattern.lastIndex;
+    return this.#text.slice(start, this.#position);
+  }
+
+  #escapeLength(backslash: number): number {
+    const kind = this.#text[backslash + 1] ?? '';
+    if (kind === 'u') {
+      HEX4.lastIndex = backslash + 2;
+      if (HEX4.test(this.#text)) return 6;
+    } else if (kind !== '' && '"\\/bfnrt'.includes(kind)) {
+      return 2;
+    }
+    return this.fail('a backslash in a string starts no known escape', backslash);
+  }
+
+  #unexpected(what: string): never {
+    const found = this.peek();
+    return this.fail(`expected ${what}, found ${found === '' ? 'the end' : quote(found)}`);
+  }
+}
+
+/** Text in double quotes for a message: escaped, and cut when it is long. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
+}

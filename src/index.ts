@@ -1,0 +1,37 @@
+export type { Callback, Stage } from './callbacks/callback.ts';
+export { type FormatNameOptions, ModelCheckpoint } from './callbacks/model-checkpoint.ts';
+export type { Duration, DurationParts } from './checkpoint/duration.ts';
+export type { Mode } from './checkpoint/monitor.ts';
+export type { ModelCheckpointOptions } from './checkpoint/options.ts';
+export type {
+  EvaluationStage,
+  GradientClipping,
+  LoadedTensor,
+  LoadReport,
+  StateEntry,
+  StateGroup,
+} from './engines/engine.ts';
+export {
+  CheckpointFileError,
+  CheckpointMismatchError,
+  type ErrorCode,
+  HighwaterError,
+  MisconfigurationError,
+  StorageError,
+  type StorageErrorKind,
+} from './errors.ts';
+export type { DType } from './format/dtype.ts';
+export type { JsonObject, JsonValue } from './format/json.ts';
+export { CSVLogger, type CSVLoggerOptions } from './loggers/csv.ts';
+export type { Logger } from './loggers/logger.ts';
+export { localFiles } from './storages/local.ts';
+export { memoryFiles } from './storages/memory.ts';
+export type { Storage, StorageEntry, StorageWriter } from './storages/storage.ts';
+export type { Checkpoint } from './trainer/checkpoint.ts';
+export { DataLoader, type DataLoaderOptions } from './trainer/data-loader.ts';
+export type { DataSource } from './trainer/data-source.ts';
+export type { LogOptions, LogValue } from './trainer/metrics.ts';
+export type { TrainerOptions, ValCheckInterval } from './trainer/options.ts';
+export { Rng, type RngState } from './trainer/rng.ts';
+export { type FitOptions, Trainer } from './trainer/trainer.ts';
+export { TrainingModule } from './trainer/training-module.ts';

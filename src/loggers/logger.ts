@@ -1,0 +1,53 @@
+import type { JsonObject, JsonValue } from '../format/json.ts';
+
+/** A callback whose checkpoint became durable, as a logger sees it. */
+export interface CheckpointSource {
+  readonly bestModelPath: string;
+  readonly lastModelPath: string;
+}
+
+/**
+ * Where metrics go. Only rank 0 logs, and all methods of one logger are called one after the other, never
+ * at once. The order is: `setup` or `resume`; then `logHyperparams`; then any number of `logMetrics`, and
+ * before each checkpoint is captured `save` and then `position`; then `finalize`.
+ */
+export interface Logger {
+  /** Folder that holds all runs. Absolute after `setup` or `resume`. */
+  readonly saveDir: string;
+  /** Name of the experiment: a folder below `saveDir`; may be empty and may hold `/`. */
+  readonly name: string;
+  /**
+   * The run: a number `n` is spelt `version_n` in folders, a string stands as it is. A logger that numbers
+   * its runs may know it only after `setup` or `resume`, and throws before.
+   */
+  readonly version: number | string;
+
+  /** Begins a new run: makes folders, finds a free version. Does nothing when the run has begun. */
+  setup?(): Promise<void>;
+  /**
+   * Instead of `setup`: goes on with the run `version` where {@link position} was read, so that rows which
+   * were logged later and will be logged again stand there once.
+   *
+   * @param position what `position` returned for the checkpoint resumed from; null when it is not known:
+   * then every row stays.
+   */
+  resume?(version: number | string, position: JsonValue): Promise<void>;
+  /** What {@link resume} needs to know of the rows logged so far. Part of every full checkpoint. */
+  position?(): JsonValue;
+  /** The versions of this experiment that exist, oldest first. Only of loggers that number their runs. */
+  versions?(): Promise<readonly number[]>;
+
+  /**
+   * One row of metrics at an optimizer step; NaN and ±Infinity are values like any other. One step may
+   * have several rows, of its training and of its validation.
+   */
+  logMetrics(metrics: Readonly<Record<string, number>>, step: number): void | Promise<void>;
+  /** The module's hyper-parameters, once at the start of `fit`. */
+  logHyperparams?(hyperParameters: JsonObject): void | Promise<void>;
+  /** A checkpoint of `callback` has become durable. */
+  afterSaveCheckpoint?(callback: CheckpointSource): void | Promise<void>;
+  /** Makes every row logged so far durable: it survives `kill -9` and a power cut. */
+  save?(): void | Promise<void>;
+  /** The run is over; `failed` when `fit` threw. */
+  finalize?(status: 'success' | 'failed'): void | Promise<void>;
+}

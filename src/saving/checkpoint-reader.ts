@@ -1,0 +1,156 @@
+import type { LoadedTensor, StateGroup } from '../engines/engine.ts';
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import {
+  type FileIndex,
+  headerSizeBytes,
+  readIndex,
+  type StoredTensor,
+} from '../format/checkpoint-file.ts';
+import { arrayOf } from '../format/dtype.ts';
+import type { JsonObject } from '../format/json.ts';
+import type { Storage } from '../storages/storage.ts';
+import { type Checksum, fastestChecksum } from './checksum.ts';
+import type { HostTensor } from './user-values.ts';
+
+/** Reads in flight at once: enough to keep a disk busy, few enough to bound memory. */
+const PARALLEL_READS = 4;
+
+/** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
+export class CheckpointReader {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly index: FileIndex;
+  readonly #storage: Storage;
+  readonly #checksum: Checksum;
+
+  private constructor(
+    storage: Storage,
+    path: string,
+    sizeBytes: number,
+    index: FileIndex,
+    checksum: Checksum,
+  ) {
+    this.#storage = storage;
+    this.path = path;
+    this.sizeBytes = sizeBytes;
+    this.index = index;
+    this.#checksum = checksum;
+  }
+
+  /**
+   * Reads and checks the header, nothing else.
+   *
+   * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
+   * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
+   */
+  static async open(storage: Storage, path: string): Promise<CheckpointReader> {
+    const sizeBytes = await fileSizeBytes(storage, path);
+    try {
+      const prefix = await storage.read(path, { offset: 0, length: 8 });
+      const headerBytes = headerSizeBytes(prefix, sizeBytes);
+      const header = await storage.read(path, { offset: 0, length: headerBytes });
+      const index = readIndex(header, sizeBytes);
+      return new CheckpointReader(storage, path, sizeBytes, index, await fastestChecksum());
+    } catch (error) {
+      throw atPath(error, path);
+    }
+  }
+
+  /** What the checkpoint holds beside tensors; undefined for a plain safetensors file. */
+  get document(): JsonObject | undefined {
+    return this.index.document;
+  }
+
+  /** Whether training can go on from it: weights-only and foreign files cannot be resumed. */
+  get isResumable(): boolean {
+    return this.document?.kind === 'full';
+  }
+
+  /** The tensors of some groups, each verified against its checksum. Reads only their bytes. */
+  async load(groups: ReadonlySet<StateGroup>): Promise<readonly LoadedTensor[]> {
+    const wanted = this.index.tensors.filter(({ group }) => groups.has(group as StateGroup));
+    return inParallel(wanted, async (tensor) => ({
+      group: tensor.group as StateGroup,
+      name: tensor.name,
+      dtype: tensor.dtype,
+      shape: tensor.shape,
+      bytes: await this.#read(tensor),
+    }));
+  }
+
+  /** The tensors that user hooks added, by the names the document refers to them by. */
+  async loadExtras(): Promise<ReadonlyMap<string, HostTensor>> {
+    const wanted = this.index.tensors.filter(({ group }) => group === 'extra');
+    const extras = await inParallel(wanted, async (tensor) => {
+      const { dtype, shape } = tensor;
+      return [
+        tensor.name,
+        { dtype, shape, data: arrayOf(dtype, await this.#read(tensor)) },
+      ] as const;
+    });
+    return new Map(extras);
+  }
+
+  /** Reads everything and checks every checksum. @throws CheckpointFileError naming the tensor and byte. */
+  async verify(): Promise<void> {
+    for (const tensor of this.index.tensors) await this.#read(tensor);
+  }
+
+  async #read(tensor: StoredTensor): Promise<Uint8Array> {
+    const { offset, sizeBytes, checksum } = tensor;
+    const bytes = await this.#storage.read(this.path, { offset, length: sizeBytes });
+    if (bytes.length !== sizeBytes) {
+      throw new CheckpointFileError(
+        `'${this.path}' ends inside tensor '${tensor.name}', at byte ${offset + bytes.length}.`,
+        { byteOffset: offset + bytes.length, details: { path: this.path, tensor: tensor.name } },
+      );
+    }
+    if (checksum !== undefined && this.#checksum(bytes) !== checksum) {
+      throw new CheckpointFileError(
+        `'${this.path}' is damaged: tensor '${tensor.name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
+          `does not match its checksum.`,
+        { byteOffset: offset, details: { path: this.path, tensor: tensor.name } },
+      );
+    }
+    return bytes;
+  }
+}
+
+async function fileSizeBytes(storage: Storage, path: string): Promise<number> {
+  const entry = await storage.stat(path);
+  if (entry === undefined) {
+    throw new HighwaterError('CHECKPOINT_NOT_FOUND', `There is no checkpoint '${path}'.`, {
+      details: { path },
+    });
+  }
+  if (entry.kind === 'folder') {
+    throw new HighwaterError(
+      'CHECKPOINT_NOT_FOUND',
+      `'${path}' is a folder. Name a checkpoint file in it, or use 'last' or 'best'.`,
+      { details: { path } },
+    );
+  }
+  return entry.sizeBytes;
+}
+
+/** The same error, its message naming the file: the format itself knows no paths. */
+function atPath(error: unknown, path: string): unknown {
+  if (!(error instanceof CheckpointFileError) || error instanceof StorageError) return error;
+  return new CheckpointFileError(`'${path}' cannot be read as a checkpoint: ${error.message}`, {
+    code: error.code as 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION',
+    byteOffset: error.byteOffset,
+    details: { ...error.details, path },
+    cause: error,
+  });
+}
+
+/** Maps in order, a few at a time. */
+async function inParallel<T, R>(items: readonly T[], map: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let i = next++; i < items.length; i = next++) results[i] = await map(items[i] as T);
+  };
+  await Promise.all(Array.from({ length: Math.min(PARALLEL_READS, items.length) }, work));
+  return results;
+}

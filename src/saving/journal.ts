@@ -1,0 +1,42 @@
+import { encodeJson } from '../format/json.ts';
+import type { Storage } from '../storages/storage.ts';
+import type { JournalLine } from './save-job.ts';
+
+/** Above this size a journal is trimmed to its newest half, in bytes. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/** Where the journal of a checkpoint folder lies. */
+export function journalPath(folder: string): string {
+  return `${folder}/.highwater/history.jsonl`;
+}
+
+/** Appends what was decided. A journal that cannot be written loses nothing else, so it fails nobody. */
+export async function appendJournal(
+  storage: Storage,
+  lines: readonly JournalLine[],
+): Promise<void> {
+  const texts = new Map<string, string>();
+  for (const { folder, line } of lines) {
+    texts.set(folder, `${texts.get(folder) ?? ''}${encodeJson(line)}\n`);
+  }
+  for (const [folder, text] of texts) {
+    try {
+      await storage.append(journalPath(folder), text);
+    } catch {
+      // For people who look back; the checkpoints themselves are safe, and say so on their own.
+      return;
+    }
+  }
+}
+
+/** Drops the older half of a journal that has grown too long. Called once per run. */
+export async function trimJournal(storage: Storage, folder: string): Promise<void> {
+  const path = journalPath(folder);
+  const entry = await storage.stat(path);
+  if (entry === undefined || entry.sizeBytes <= MAX_BYTES) return;
+  const half = Math.floor(MAX_BYTES / 2);
+  const tail = await storage.read(path, { offset: entry.sizeBytes - half, length: half });
+  const writer = await storage.writer(path);
+  await writer.write([tail.subarray(tail.indexOf(0x0a) + 1)]);
+  await writer.publish({ replace: true });
+}

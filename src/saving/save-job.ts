@@ -1,0 +1,104 @@
+import type { PlannedRemoval, SaveRole } from '../checkpoint/decide.ts';
+import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { Snapshot } from './snapshot.ts';
+
+/** One name that a content gets. */
+export interface SaveName {
+  readonly path: string;
+  readonly role: SaveRole | 'user';
+  /** May replace what has this name. */
+  readonly replaces: boolean;
+  /** A symbolic link to this path, instead of the bytes. */
+  readonly linkTo?: string;
+  /** Weights and metadata only. */
+  readonly weightsOnly: boolean;
+  /** Whose file it is: the callback's state key; undefined for `trainer.saveCheckpoint(path)`. */
+  readonly stateKey?: string;
+}
+
+/**
+ * All that one hook decided to do, in the order in which it is done: names (full ones before weights-only
+ * ones, so that a run cut short can go on from what is there), then removals.
+ */
+export interface SaveJob {
+  readonly snapshot: Snapshot;
+  readonly names: readonly SaveName[];
+  readonly removals: readonly PlannedRemoval[];
+  /** Lines for the journal, and the folder it lies in. */
+  readonly journal: readonly JournalLine[];
+  /** Called when all of it is durable. */
+  readonly onDurable?: (report: SaveReport) => void | Promise<void>;
+  /** Called when another process took a name meanwhile and the next version is used. */
+  readonly onRenamed?: (from: string, to: string) => void;
+}
+
+/** One line of `.highwater/history.jsonl` in `folder`. */
+export interface JournalLine {
+  readonly folder: string;
+  readonly line: JsonObject;
+}
+
+/** What a finished save cost. */
+export interface SaveReport {
+  readonly paths: readonly string[];
+  /** Bytes written to storage: each content counts once, however many names it has. */
+  readonly bytes: number;
+  /** Time from the start of writing until durable, in milliseconds. */
+  readonly writeMs: number;
+}
+
+/** The names that hold the same bytes, full contents first. */
+export function contentsOf(names: readonly SaveName[]): readonly (readonly SaveName[])[] {
+  const full = names.filter(({ weightsOnly }) => !weightsOnly);
+  const weightsOnly = names.filter((name) => name.weightsOnly);
+  return [full, weightsOnly].filter((content) => content.length > 0);
+}
+
+/** The document of a job, with what a recovery needs to finish it: its names and removals. */
+export function documentOf(job: SaveJob, weightsOnly: boolean): JsonObject {
+  const { document } = job.snapshot;
+  const save: JsonObject = {
+    names: job.names.map(({ path, role, linkTo, weightsOnly: isWeightsOnly, stateKey }) => ({
+      path,
+      role,
+      linkTo,
+      weightsOnly: isWeightsOnly,
+      stateKey,
+    })),
+    removals: job.removals.map(({ path }) => path),
+  };
+  if (!weightsOnly) return { ...document, kind: 'full', save };
+  const { epoch, globalStep, version, hyperParameters, sequence, engine } = document;
+  return { epoch, globalStep, version, kind: 'weights', sequence, hyperParameters, engine, save };
+}
+
+/** The job with one name spelt otherwise, wherever it is mentioned. */
+export function renamed(job: SaveJob, from: string, to: string): SaveJob {
+  const spell = (path: string): string => (path === from ? to : path);
+  return {
+    ...job,
+    names: job.names.map((name) => ({
+      ...name,
+      path: spell(name.path),
+      ...(name.linkTo === undefined ? {} : { linkTo: spell(name.linkTo) }),
+    })),
+    removals: job.removals.map(({ path, reason }) => ({ path: spell(path), reason })),
+    snapshot: { ...job.snapshot, document: respell(job.snapshot.document, from, to) as JsonObject },
+  };
+}
+
+function respell(value: JsonValue | undefined, from: string, to: string): JsonValue | undefined {
+  if (value === from) return to;
+  if (Array.isArray(value)) {
+    return value.map((inner: JsonValue) => respell(inner, from, to) as JsonValue);
+  }
+  if (typeof value !== 'object' || value === null || !isPlain(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value as JsonObject).map(([key, inner]) => [key, respell(inner, from, to)]),
+  );
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

@@ -1,0 +1,152 @@
+import { nextVersion } from '../checkpoint/file-path.ts';
+import { HighwaterError, StorageError } from '../errors.ts';
+import type { Storage } from '../storages/storage.ts';
+import { type Checksum, fastestChecksum } from './checksum.ts';
+import { appendJournal } from './journal.ts';
+import { publishContent } from './publish.ts';
+import { contentsOf, renamed, type SaveJob } from './save-job.ts';
+
+/** How many versions are tried when other processes keep taking names. */
+const MAX_RENAMES = 1_000;
+
+/** A job on its way, and what it has published so far: that is its own, and may be written again. */
+export interface Pending {
+  job: SaveJob;
+  readonly published: Set<string>;
+}
+
+export interface SaverOptions {
+  readonly storage: Storage;
+  /** Saves that may wait while one is written; above that {@link Saver.submit} waits. Default 1. */
+  readonly maxWaiting?: number;
+}
+
+/**
+ * The one place that carries out decisions. Jobs run one after the other, behind training; each does its
+ * names, then its removals, so that nothing goes before its successor is durable.
+ */
+export class Saver {
+  readonly #storage: Storage;
+  readonly #maxWaiting: number;
+  readonly #planned = new Map<string, { isTaken: boolean; by: Pending }>();
+  readonly #queue: Pending[] = [];
+  readonly #roomWaiters: (() => void)[] = [];
+  #running: Promise<void> | undefined;
+  #failure: HighwaterError | undefined;
+  #checksum: Checksum | undefined;
+
+  constructor(options: SaverOptions) {
+    this.#storage = options.storage;
+    this.#maxWaiting = options.maxWaiting ?? 1;
+  }
+
+  /** Saves that are not durable yet. */
+  get pendingSaves(): number {
+    return this.#queue.length;
+  }
+
+  /** Whether a name is taken once every submitted job is done. */
+  async isTaken(path: string): Promise<boolean> {
+    return this.#planned.get(path)?.isTaken ?? (await this.#storage.stat(path)) !== undefined;
+  }
+
+  /**
+   * Hands over a job and returns as soon as there is room for it; it is done when {@link flush} resolves.
+   * The job's snapshot is released in any case.
+   *
+   * @throws HighwaterError (`SAVE_FAILED`) when an earlier save has failed and nobody was told yet.
+   */
+  async submit(job: SaveJob): Promise<void> {
+    const pending: Pending = { job, published: new Set() };
+    for (const { path } of job.names) this.#planned.set(path, { isTaken: true, by: pending });
+    for (const { path } of job.removals) this.#planned.set(path, { isTaken: false, by: pending });
+    this.#queue.push(pending);
+    this.#running ??= this.#run();
+    while (this.#queue.length > 1 + this.#maxWaiting) {
+      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+    }
+    this.throwIfFailed();
+  }
+
+  /**
+   * Resolves when every save so far is durable.
+   *
+   * @throws HighwaterError (`SAVE_FAILED`) with the path and the cause, once for each failure.
+   */
+  async flush(): Promise<void> {
+    await this.#running;
+    this.throwIfFailed();
+  }
+
+  /** Throws the failure of an earlier save, once. */
+  throwIfFailed(): void {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  async #run(): Promise<void> {
+    for (let pending = this.#queue[0]; pending !== undefined; pending = this.#queue[0]) {
+      try {
+        await this.#perform(pending);
+      } catch (error) {
+        this.#failure ??= saveFailed(pending.job, error);
+      }
+      this.#queue.shift();
+      pending.job.snapshot.release();
+      for (const [path, { by }] of this.#planned) if (by === pending) this.#planned.delete(path);
+      for (const resolve of this.#roomWaiters.splice(0)) resolve();
+    }
+    this.#running = undefined;
+  }
+
+  async #perform(pending: Pending): Promise<void> {
+    const started = performance.now();
+    this.#checksum ??= await fastestChecksum();
+    const bytes = await this.#publish(pending, this.#checksum);
+    const { names, removals, journal, onDurable } = pending.job;
+    for (const { path } of removals) await this.#storage.remove(path);
+    await appendJournal(this.#storage, journal);
+    await onDurable?.({
+      paths: names.map(({ path }) => path),
+      bytes,
+      writeMs: performance.now() - started,
+    });
+  }
+
+  /** Publishes every name; one that another process took meanwhile gets the next version. */
+  async #publish(pending: Pending, checksum: Checksum): Promise<number> {
+    for (let renames = 0; ; renames++) {
+      try {
+        let bytes = 0;
+        for (const names of contentsOf(pending.job.names)) {
+          bytes += await publishContent(this.#storage, pending, names, checksum);
+        }
+        return bytes;
+      } catch (error) {
+        const isConflict = error instanceof StorageError && error.kind === 'Conflict';
+        if (!isConflict || renames >= MAX_RENAMES) throw error;
+        await this.#rename(pending, error.path);
+      }
+    }
+  }
+
+  async #rename(pending: Pending, from: string): Promise<void> {
+    let to = nextVersion(from);
+    while (await this.isTaken(to)) to = nextVersion(to);
+    pending.job.onRenamed?.(from, to);
+    this.#planned.delete(from);
+    this.#planned.set(to, { isTaken: true, by: pending });
+    for (const affected of this.#queue) affected.job = renamed(affected.job, from, to);
+  }
+}
+
+function saveFailed(job: SaveJob, cause: unknown): HighwaterError {
+  const path = job.names[0]?.path ?? '';
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new HighwaterError(
+    'SAVE_FAILED',
+    `Saving '${path}' failed: ${why} Older checkpoints are untouched, and training state is not harmed.`,
+    { details: { path, paths: job.names.map((name) => name.path) }, cause },
+  );
+}

@@ -1,0 +1,48 @@
+import type { Engine } from '../engines/engine.ts';
+import type { CheckpointTensor } from '../format/checkpoint-file.ts';
+import type { JsonObject } from '../format/json.ts';
+import type { ExtraTensor } from './user-values.ts';
+
+/** One tensor of a snapshot; its bytes are read when they are written. */
+export interface SnapshotTensor extends CheckpointTensor {
+  read(): Promise<Uint8Array>;
+  release(): void;
+}
+
+/**
+ * Everything a checkpoint holds, by reference, as it was at one hook. Training goes on while it is
+ * written: the handles are owned aliases that keep their values. Released once, after the last write.
+ */
+export interface Snapshot {
+  readonly document: JsonObject;
+  readonly tensors: readonly SnapshotTensor[];
+  release(): void;
+}
+
+/** Takes hold of a module's state. O(tensors): no byte is read or copied. */
+export function takeSnapshot(
+  engine: Engine,
+  document: JsonObject,
+  extras: readonly ExtraTensor[],
+): Snapshot {
+  const tensors: SnapshotTensor[] = [];
+  for (const { group, name, dtype, shape, handle } of engine.state()) {
+    const owned = engine.retain(handle);
+    tensors.push({
+      group,
+      name,
+      dtype,
+      shape,
+      read: () => engine.read(owned),
+      release: () => engine.release(owned),
+    });
+  }
+  tensors.push(...extras);
+  return {
+    document,
+    tensors,
+    release: () => {
+      for (const tensor of tensors) tensor.release();
+    },
+  };
+}

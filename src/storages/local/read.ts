@@ -1,0 +1,43 @@
+import type { ByteRange } from '../storage.ts';
+import { systemError } from './fault.ts';
+import type { FileSystem, OpenFile } from './file-system.ts';
+
+/** One call reads less than 2 GiB. */
+const MAX_BYTES = 2 ** 30;
+
+/** Reads a file or a part of it. No more is allotted than the file has, whatever is asked for. */
+export async function readBytes(
+  fs: FileSystem,
+  path: string,
+  range: ByteRange = { offset: 0, length: Number.MAX_SAFE_INTEGER },
+): Promise<Uint8Array> {
+  const { offset, length } = range;
+  if (!isCount(offset) || !isCount(length)) {
+    throw new RangeError(`offset ${offset} and length ${length} must be integers of at least 0`);
+  }
+  const file = await fs.open(path, 'read');
+  try {
+    const { kind, sizeBytes } = await file.status();
+    if (kind === 'folder') throw systemError('EISDIR');
+    const into = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
+    return await fill(file, into, offset);
+  } finally {
+    await file.close();
+  }
+}
+
+async function fill(file: OpenFile, into: Uint8Array, position: number): Promise<Uint8Array> {
+  let filled = 0;
+  while (filled < into.byteLength) {
+    const part = into.subarray(filled, filled + MAX_BYTES);
+    const count = await file.read(part, position + filled);
+    // Somebody has made the file shorter meanwhile.
+    if (count === 0) return into.slice(0, filled);
+    filled += count;
+  }
+  return into;
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}

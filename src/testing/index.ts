@@ -1,0 +1,2 @@
+export { type StorageUnderTest, storageContract } from './storage-contract.ts';
+export type { TestRunner } from './test-runner.ts';

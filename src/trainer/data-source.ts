@@ -1,0 +1,35 @@
+import type { JsonValue } from '../format/json.ts';
+
+/**
+ * Where batches come from: an array, a {@link DataLoader}, or any other sync or async iterable that can
+ * be iterated once per epoch. What else it offers makes more possible:
+ *
+ * | member | what for |
+ * | --- | --- |
+ * | `length` | batches per epoch: validation intervals as fractions, progress, an exact resume by skipping |
+ * | `setEpoch` | told the epoch (0-based) before each epoch of training, so that shuffling is a function of it |
+ * | `stateDict`, `loadStateDict` | its position, read between batches; after a load the next iteration goes on there |
+ */
+export type DataSource<Batch = unknown> = (Iterable<Batch> | AsyncIterable<Batch>) & {
+  readonly length?: number;
+  setEpoch?(epoch: number): void;
+  stateDict?(): JsonValue;
+  loadStateDict?(state: JsonValue): void;
+};
+
+/**
+ * One source, or several: an array counts as several when every element is a source itself (and no typed
+ * array, which is a batch). An array of anything else is one source, its elements are the batches.
+ */
+export function dataSources(
+  given: DataSource | readonly DataSource[] | undefined,
+): readonly DataSource[] {
+  if (given === undefined) return [];
+  const isList = Array.isArray(given) && given.length > 0 && given.every(isSource);
+  return isList ? (given as readonly DataSource[]) : [given as DataSource];
+}
+
+function isSource(value: unknown): value is DataSource {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false;
+  return Symbol.iterator in value || Symbol.asyncIterator in value;
+}

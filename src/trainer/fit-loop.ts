@@ -1,0 +1,306 @@
+import { MisconfigurationError } from '../errors.ts';
+import type { Logger } from '../loggers/logger.ts';
+import { type BatchFeed, type FeedPosition, feedFrom } from './batch-feed.ts';
+import type { Checkpointing } from './checkpointing.ts';
+import type { DataSource } from './data-source.ts';
+import { runValidation } from './evaluation-loop.ts';
+import { nextMacrotask } from './event-loop.ts';
+import type { Hooks } from './hooks.ts';
+import type { LogScope, MetricStore } from './metrics.ts';
+import type { ObservedHook, TrainerSettings } from './options.ts';
+import type { NextStep, Progress } from './progress.ts';
+import type { Rng, RngState } from './rng.ts';
+import { isValidationDue, type ValidationPlan } from './schedule.ts';
+import type { TrainingModule } from './training-module.ts';
+
+/** Everything one `fit` works with. */
+export interface FitContext {
+  readonly module: TrainingModule;
+  readonly settings: TrainerSettings;
+  readonly hooks: Hooks;
+  readonly metrics: MetricStore;
+  readonly rng: Rng;
+  readonly checkpointing: Checkpointing;
+  readonly loggers: readonly Logger[];
+  readonly train: { readonly source: DataSource; readonly batches: number };
+  readonly validation: {
+    readonly sources: readonly DataSource[];
+    readonly limits: readonly number[];
+  };
+  readonly plan: ValidationPlan;
+  /** Aborted when the run shall stop at the next hook and be resumed later. */
+  readonly signal: AbortSignal | undefined;
+  shouldStop(): boolean;
+  setScope(scope: LogScope | undefined): void;
+  completed(hook: ObservedHook, info?: { readonly batchIdx?: number }): Promise<void>;
+}
+
+/** `fit` was asked to stop by its signal; the state is saved. */
+export class Interrupted extends Error {}
+
+/**
+ * Training as a walk over {@link NextStep}s. `progress` is where it stands after the last hook that
+ * completed; `resumePoint` is what a checkpoint taken now must store.
+ */
+export class FitLoop {
+  readonly #context: FitContext;
+  #progress: Progress;
+  #after: Progress | undefined;
+  #feed: BatchFeed | undefined;
+  #resumeAt: FeedPosition | undefined;
+  #rngState: RngState;
+  #startedMs = performance.now();
+
+  constructor(context: FitContext, progress: Progress, resumeAt: FeedPosition | undefined) {
+    this.#context = context;
+    this.#progress = progress;
+    this.#resumeAt = resumeAt;
+    this.#rngState = context.rng.stateDict();
+  }
+
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  get resumePoint(): Progress {
+    return this.#after ?? this.#progress;
+  }
+
+  /** Where the training data stands, for a checkpoint; undefined between epochs. */
+  get feedPosition(): FeedPosition | undefined {
+    const { next, batchesInEpoch } = this.resumePoint;
+    if (next === 'epochStart' || next === 'finished') return undefined;
+    return this.#feed?.position ?? this.#resumeAt ?? { kind: 'served', batches: batchesInEpoch };
+  }
+
+  /** Whether nothing is left within the limits. */
+  get isLimitReached(): boolean {
+    const { maxEpochs, maxSteps } = this.#context.settings;
+    const { epoch, globalStep } = this.#progress;
+    return epoch >= maxEpochs || globalStep >= maxSteps || this.#stops;
+  }
+
+  async run(): Promise<void> {
+    const steps: Record<Exclude<NextStep, 'finished'>, () => Promise<void>> = {
+      epochStart: () => this.#epochStart(),
+      batch: () => this.#batch(),
+      batchSave: () => this.#batchSave(),
+      validation: () => this.#validation(),
+      validationSave: () => this.#validationSave(),
+      epochEnd: () => this.#epochEnd(),
+      epochSave: () => this.#epochSave(),
+      trainEnd: () => this.#trainEnd(),
+      trainSave: () => this.#trainSave(),
+    };
+    for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
+      await steps[next]();
+      this.#rngState = this.#context.rng.stateDict();
+      if (this.#context.signal?.aborted && this.#progress.next !== 'finished')
+        throw new Interrupted();
+    }
+  }
+
+  /** Goes back to the last hook that completed: what the failed one drew and logged is forgotten. */
+  rewind(): void {
+    this.#after = undefined;
+    this.#context.metrics.discard();
+    this.#context.rng.loadStateDict(this.#rngState);
+  }
+
+  async close(): Promise<void> {
+    await this.#feed?.close();
+    this.#feed = undefined;
+  }
+
+  get #stops(): boolean {
+    const { minEpochs, minSteps, maxTimeMs } = this.#context.settings;
+    if (performance.now() - this.#startedMs >= maxTimeMs) return true;
+    if (!this.#context.shouldStop()) return false;
+    return this.#progress.epoch >= minEpochs && this.#progress.globalStep >= minSteps;
+  }
+
+  #move(change: Partial<Progress>): void {
+    this.#progress = { ...this.#progress, ...change };
+  }
+
+  /** A hook's checkpoint decisions: whatever is saved here resumes with `after`. */
+  async #save(after: Partial<Progress>, decide: () => Promise<void>): Promise<void> {
+    this.#after = { ...this.#progress, ...after };
+    await this.#context.checkpointing.round(decide);
+    this.#progress = this.#after;
+    this.#after = undefined;
+  }
+
+  async #epochStart(): Promise<void> {
+    if (this.isLimitReached) {
+      this.#move({ next: 'trainEnd' });
+      return;
+    }
+    const { hooks, train, metrics } = this.#context;
+    train.source.setEpoch?.(this.#progress.epoch);
+    this.#scope(false);
+    await hooks.run('onTrainEpochStart');
+    metrics.commit();
+    this.#move({ next: 'batch', batchesInEpoch: 0, isLastBatch: false, tookStep: false });
+  }
+
+  async #batch(): Promise<void> {
+    const { module, hooks, metrics, settings, train } = this.#context;
+    const { epoch, batchesInEpoch: batchIdx, totalBatches, globalStep } = this.#progress;
+    if (this.#closesEpoch) {
+      this.#move({ next: 'epochEnd' });
+      return;
+    }
+    this.#feed ??= await this.#openFeed();
+    const fed = await this.#feed.next();
+    if (fed === undefined) {
+      if (batchIdx === 0) throw emptyData(epoch);
+      this.#move({ next: 'epochEnd', isLastBatch: true });
+      return;
+    }
+    const { batch, isLast } = fed;
+    this.#scope(true);
+    await hooks.run('onTrainBatchStart', batch, batchIdx);
+    const { accumulateGradBatches } = settings;
+    const tookStep = isLast || (batchIdx + 1) % accumulateGradBatches === 0;
+    const loss = await hooks.guard('trainingStep', () =>
+      module.trainStep(batch, batchIdx, 1 / accumulateGradBatches),
+    );
+    if (tookStep) await this.#optimizerStep();
+    this.#feed.complete();
+    const step = globalStep + (tookStep ? 1 : 0);
+    const measuredFor = globalStep + 1;
+    metrics.commit();
+    const names = new Set(metrics.publishStep('train', measuredFor));
+    this.#move({
+      next: 'batchSave',
+      batchesInEpoch: batchIdx + 1,
+      totalBatches: totalBatches + 1,
+      globalStep: step,
+      isLastBatch: isLast || batchIdx + 1 >= train.batches,
+      tookStep,
+    });
+    await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);
+    module.release(loss);
+    metrics.commit();
+    for (const name of metrics.publishStep('train', measuredFor)) names.add(name);
+    await this.#logSteps([...names]);
+    await nextMacrotask();
+  }
+
+  async #optimizerStep(): Promise<void> {
+    const { hooks, module, settings } = this.#context;
+    await hooks.run('onBeforeOptimizerStep');
+    const { gradientClipVal: value, gradientClipAlgorithm: algorithm } = settings;
+    await hooks.guard('optimizerStep', () =>
+      module.optimizerStep(value === undefined ? undefined : { value, algorithm }),
+    );
+  }
+
+  async #openFeed(): Promise<BatchFeed> {
+    const { train } = this.#context;
+    const { batchesInEpoch } = this.#progress;
+    const resumeAt = this.#resumeAt;
+    this.#resumeAt = undefined;
+    return await feedFrom(train.source, train.batches, batchesInEpoch, resumeAt);
+  }
+
+  async #batchSave(): Promise<void> {
+    const { hooks, plan, completed } = this.#context;
+    const isValidation = isValidationDue(plan, this.#progress, this.#stops);
+    const next = isValidation ? 'validation' : this.#afterBatch();
+    await this.#save({ next }, () => hooks.runCheckpoints('onTrainBatchEnd'));
+    await completed('trainBatchEnd', { batchIdx: this.#progress.batchesInEpoch - 1 });
+  }
+
+  #afterBatch(): NextStep {
+    return this.#progress.isLastBatch ? 'epochEnd' : 'batch';
+  }
+
+  /** A limit reached in mid-epoch closes the epoch. Asked late, so that a resume with a higher limit goes on. */
+  get #closesEpoch(): boolean {
+    const { batchesInEpoch, globalStep } = this.#progress;
+    return batchesInEpoch > 0 && (globalStep >= this.#context.settings.maxSteps || this.#stops);
+  }
+
+  async #validation(): Promise<void> {
+    const { hooks, metrics, validation } = this.#context;
+    await metrics.reset('validation');
+    const context = { ...this.#context, ...validation };
+    const names = await runValidation(context, this.#progress.globalStep);
+    this.#move({ next: 'validationSave', validations: this.#progress.validations + 1 });
+    await hooks.run('onValidationEnd');
+    this.#scope(true);
+    await this.#log(names);
+  }
+
+  async #validationSave(): Promise<void> {
+    const { hooks, completed } = this.#context;
+    await this.#save({ next: this.#afterBatch() }, () => hooks.runCheckpoints('onValidationEnd'));
+    await completed('validationEnd');
+  }
+
+  async #epochEnd(): Promise<void> {
+    const { hooks, metrics } = this.#context;
+    this.#scope(false);
+    await hooks.run('onTrainEpochEnd');
+    metrics.commit();
+    metrics.publishStep('train', this.#progress.globalStep);
+    const names = await metrics.publishEpoch('train', this.#progress.globalStep);
+    await this.#log(names);
+    await this.close();
+    this.#move({ next: 'epochSave' });
+  }
+
+  async #epochSave(): Promise<void> {
+    const { hooks, completed } = this.#context;
+    const { epoch } = this.#progress;
+    const after = { next: 'epochStart', epoch: epoch + 1, batchesInEpoch: 0 } as const;
+    this.#after = { ...this.#progress, ...after };
+    await this.#context.checkpointing.round(() => hooks.runCheckpoints('onTrainEpochEnd'));
+    await completed('trainEpochEnd');
+    this.#progress = this.#after;
+    this.#after = undefined;
+  }
+
+  async #trainEnd(): Promise<void> {
+    await this.#context.hooks.run('onTrainEnd');
+    this.#move({ next: 'trainSave' });
+  }
+
+  async #trainSave(): Promise<void> {
+    const { hooks, completed } = this.#context;
+    await this.#save({ next: 'finished' }, () => hooks.runCheckpoints('onTrainEnd'));
+    await completed('trainEnd');
+  }
+
+  #scope(isBatchHook: boolean): void {
+    this.#context.setScope({ stage: 'train', isBatchHook, suffix: '' });
+  }
+
+  async #logSteps(names: readonly string[]): Promise<void> {
+    const { logEveryNSteps } = this.#context.settings;
+    const { tookStep, globalStep } = this.#progress;
+    if (!tookStep || logEveryNSteps === 0 || globalStep % logEveryNSteps !== 0) return;
+    await this.#log(names);
+  }
+
+  /** One row: step numbers are 0-based, as Lightning's loggers have them. */
+  async #log(names: readonly string[]): Promise<void> {
+    const { loggers, metrics } = this.#context;
+    if (loggers.length === 0) return;
+    const values = await metrics.loggable(names);
+    if (Object.keys(values).length === 0) return;
+    const { epoch, globalStep } = this.#progress;
+    for (const logger of loggers) {
+      await logger.logMetrics({ epoch, ...values }, Math.max(0, globalStep - 1));
+    }
+  }
+}
+
+function emptyData(epoch: number): MisconfigurationError {
+  return new MisconfigurationError(
+    `The training data is empty: its iterator gave no batch in epoch ${epoch}. A generator can be iterated ` +
+      `once only: give an array, a DataLoader, or an object whose [Symbol.iterator] starts anew.`,
+  );
+}

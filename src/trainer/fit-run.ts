@@ -1,0 +1,369 @@
+import { isInside } from '../checkpoint/folder.ts';
+import { MisconfigurationError } from '../errors.ts';
+import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { Logger } from '../loggers/logger.ts';
+import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { trimJournal } from '../saving/journal.ts';
+import { finishSave } from '../saving/recovery.ts';
+import { Saver } from '../saving/saver.ts';
+import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
+import { extractTensors } from '../saving/user-values.ts';
+import { isExactlyResumable } from './batch-feed.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { callbackStates, VERSION } from './checkpoint-content.ts';
+import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
+import { type DataSource, dataSources } from './data-source.ts';
+import { runValidation } from './evaluation-loop.ts';
+import { type FitContext, FitLoop, Interrupted } from './fit-loop.ts';
+import { Hooks } from './hooks.ts';
+import { type LogScope, MetricStore } from './metrics.ts';
+import {
+  absolutePath,
+  defaultLoggers,
+  defaultStorage,
+  type ObservedHook,
+  type TrainerOptions,
+  type TrainerSettings,
+} from './options.ts';
+import { type Progress, progressToJson, START } from './progress.ts';
+import { resolveCheckpoint, restoreCheckpoint } from './restore.ts';
+import { Rng } from './rng.ts';
+import { batchCount, planValidation } from './schedule.ts';
+import type { FitOptions, Trainer } from './trainer.ts';
+import type { TrainingModule } from './training-module.ts';
+
+/** One call of `fit`: sets up, restores, trains, and leaves everything durable whatever happens. */
+export class FitRun {
+  readonly metrics: MetricStore;
+  readonly rng: Rng;
+  readonly checkpointing: Checkpointing;
+  readonly loggers: readonly Logger[];
+  readonly hasValidation: boolean;
+  scope: LogScope | undefined;
+  loop: FitLoop | undefined;
+  sequence: number;
+  /** The epoch that a sanity check after a resume reports: the checkpoint's, as Lightning does. */
+  sanityEpoch: number | undefined;
+  #maySave = false;
+  readonly #trainer: Trainer;
+  readonly #module: TrainingModule;
+  readonly #fit: FitOptions;
+  readonly #settings: TrainerSettings;
+  readonly #options: TrainerOptions;
+  readonly #hooks: Hooks;
+  readonly #train: DataSource;
+  readonly #val: readonly DataSource[];
+  readonly #valLimits: readonly number[];
+
+  constructor(
+    trainer: Trainer,
+    module: TrainingModule,
+    fit: FitOptions,
+    settings: TrainerSettings,
+    options: TrainerOptions,
+    sequence: number,
+  ) {
+    this.#trainer = trainer;
+    this.#module = module;
+    this.#fit = fit;
+    this.#settings = settings;
+    this.#options = options;
+    this.sequence = sequence;
+    this.metrics = new MetricStore(module);
+    this.rng = new Rng(settings.seed);
+    this.#hooks = new Hooks(trainer, module, trainer.callbacks);
+    this.loggers = settings.fastDevRun ? [] : defaultLoggers(options);
+    const train = fit.trainDataloaders ?? module.trainDataloader?.();
+    if (train === undefined) {
+      throw new MisconfigurationError(
+        `Trainer.fit: there is no training data. Pass {trainDataloaders} or give ${module.constructor.name} a ` +
+          `trainDataloader() method.`,
+      );
+    }
+    this.#train = train;
+    this.#val =
+      module.validationStep === undefined
+        ? []
+        : dataSources(fit.valDataloaders ?? module.valDataloader?.());
+    this.#valLimits = this.#val.map((source) =>
+      batchCount('limitValBatches', source, settings.limitValBatches),
+    );
+    this.hasValidation = this.#valLimits.some((limit) => limit > 0);
+    const storage = options.storage ?? defaultStorage();
+    const saver = new Saver({ storage });
+    this.checkpointing = new Checkpointing(
+      {
+        owners: trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[],
+        event: async (hook, elapsedMs) => ({
+          hook,
+          epoch: trainer.currentEpoch,
+          globalStep: trainer.globalStep,
+          tookStep: this.loop?.progress.tookStep ?? false,
+          metrics: await this.metrics.readings(trainer.globalStep),
+          elapsedMs,
+          hasValidated: !this.hasValidation || (this.loop?.progress.validations ?? 0) > 0,
+        }),
+        capture: () => this.#capture(),
+        announce: async (owner) => {
+          for (const logger of this.loggers) await logger.afterSaveCheckpoint?.(owner as never);
+        },
+        position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
+        maySave: () => this.#maySave,
+      },
+      storage,
+      saver,
+      !settings.asyncSave,
+    );
+  }
+
+  async fit(progress: Progress): Promise<void> {
+    const trainBatches = batchCount(
+      'limitTrainBatches',
+      this.#train,
+      this.#settings.limitTrainBatches,
+    );
+    if (this.#train.length === 0) {
+      throw new MisconfigurationError('Trainer.fit: the training data is empty: its length is 0.');
+    }
+    const plan = planValidation(this.#settings, trainBatches, this.hasValidation);
+    const found = await this.#findCheckpoint();
+    if (found?.logger === undefined) for (const logger of this.loggers) await logger.setup?.();
+    this.checkpointing.defaultFolder ||= this.#folderFor();
+    await this.#setUp();
+    await this.#module.setupOptimizers();
+    const context: FitContext = {
+      module: this.#module,
+      settings: this.#settings,
+      hooks: this.#hooks,
+      metrics: this.metrics,
+      rng: this.rng,
+      checkpointing: this.checkpointing,
+      loggers: this.loggers,
+      train: { source: this.#train, batches: trainBatches },
+      validation: { sources: this.#val, limits: this.#valLimits },
+      plan,
+      signal: this.#fit.signal,
+      shouldStop: () => this.#trainer.shouldStop,
+      setScope: (scope) => {
+        this.scope = scope;
+      },
+      completed: (hook, info = {}) => this.#completed(hook, info),
+    };
+    const restored = found === undefined ? undefined : await this.#restore(found.reader);
+    const from = restored?.progress ?? progress;
+    const isEnd = from.next === 'finished';
+    // A finished run goes on when its limits were raised.
+    const loop = new FitLoop(
+      context,
+      isEnd ? { ...from, next: 'epochStart' } : from,
+      restored?.feed,
+    );
+    this.loop = loop;
+    const isNothingLeft = loop.isLimitReached && (isEnd || from === START);
+    if (restored !== undefined && found !== undefined) {
+      const suffix = isNothingLeft ? '; nothing left to train' : '';
+      this.#trainer.info(`resumed from ${found.reader.path}${suffix}`);
+    }
+    if (isNothingLeft || trainBatches === 0) return;
+    await this.#trainAndFinish(context, loop);
+  }
+
+  async #trainAndFinish(context: FitContext, loop: FitLoop): Promise<void> {
+    let status: 'success' | 'failed' = 'failed';
+    try {
+      await this.#hooks.run('onFitStart');
+      if (loop.progress.next === 'epochStart') await this.#sanityCheck(context);
+      this.sanityEpoch = undefined;
+      this.scope = { stage: 'train', isBatchHook: false, suffix: '' };
+      await this.#hooks.run('onTrainStart');
+      await this.#hooks.runCheckpoints('onTrainStart');
+      this.metrics.commit();
+      await this.#completed('trainStart', {});
+      this.#maySave = !this.#settings.fastDevRun;
+      await loop.run();
+      await this.checkpointing.flush();
+      await this.#hooks.run('onFitEnd');
+      status = 'success';
+    } catch (error) {
+      await this.#onFailure(error, loop);
+    } finally {
+      this.#maySave = false;
+      await loop.close();
+      for (const logger of this.loggers) await logger.finalize?.(status);
+    }
+  }
+
+  async #onFailure(error: unknown, loop: FitLoop): Promise<never> {
+    loop.rewind();
+    try {
+      const hook = error instanceof Interrupted ? 'onInterrupt' : 'onException';
+      await this.checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
+      if (hook === 'onException') await this.#hooks.run('onException', error);
+      await this.checkpointing.flush();
+    } catch (second) {
+      const why = second instanceof Error ? second.message : String(second);
+      this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);
+    }
+    if (error instanceof Interrupted) {
+      throw new DOMException('Training was interrupted; its state is saved.', 'AbortError');
+    }
+    throw error;
+  }
+
+  async #setUp(): Promise<void> {
+    await this.#hooks.run('setup', 'fit');
+    await this.#hooks.runCheckpoints('setup', 'fit');
+    if (this.#settings.fastDevRun) return;
+    const { storage } = this.checkpointing;
+    for (const folder of this.#folders()) {
+      await storage.prepare(folder);
+      await storage.sweep(folder);
+      await trimJournal(storage, folder);
+    }
+    for (const logger of this.loggers) await logger.logHyperparams?.(this.#module.hparams);
+  }
+
+  async #sanityCheck(context: FitContext): Promise<void> {
+    const batches = this.#settings.numSanityValSteps;
+    if (!this.hasValidation || batches === 0) return;
+    const metrics = await this.metrics.stateDict();
+    const rng = this.rng.stateDict();
+    const positions = this.#val.map((source) => source.stateDict?.());
+    const limits = this.#valLimits.map((limit) => Math.min(limit, batches));
+    await this.#hooks.run('onSanityCheckStart');
+    await runValidation({ ...context, sources: this.#val, limits }, 0);
+    await this.#hooks.run('onValidationEnd');
+    await this.#completed('sanityValidationEnd', {});
+    await this.#hooks.run('onSanityCheckEnd');
+    await this.metrics.clear();
+    this.metrics.loadStateDict(metrics);
+    this.rng.loadStateDict(rng);
+    for (const [index, source] of this.#val.entries()) {
+      const position = positions[index];
+      if (position !== undefined) source.loadStateDict?.(position);
+    }
+  }
+
+  async #completed(hook: ObservedHook, info: { readonly batchIdx?: number }): Promise<void> {
+    await this.#options.onHookCompleted?.(hook, info);
+  }
+
+  // Checkpoints ----------------------------------------------------------------------------------------
+
+  #folders(): readonly string[] {
+    const owners = this.#trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
+    return [...new Set(owners.map(({ dirpath }) => dirpath || this.checkpointing.defaultFolder))];
+  }
+
+  /** `<base>/<logger name>/<version>/checkpoints`, or `<base>/checkpoints` without a logger. */
+  #folderFor(version?: number | string): string {
+    const [logger] = this.loggers;
+    const base = this.#options.weightsSavePath ?? logger?.saveDir ?? this.#trainer.defaultRootDir;
+    const parts = [base];
+    if (logger !== undefined) {
+      const run = version ?? logger.version;
+      parts.push(logger.name, typeof run === 'number' ? `version_${run}` : run);
+    }
+    return absolutePath([...parts, 'checkpoints'].filter((part) => part !== '').join('/'));
+  }
+
+  async #findCheckpoint(): Promise<{ reader: CheckpointReader; logger?: Logger } | undefined> {
+    const { ckptPath } = this.#fit;
+    if (ckptPath === undefined || ckptPath === null || ckptPath === '') return undefined;
+    const { storage } = this.checkpointing;
+    const warn = (message: string): void => this.#trainer.warnOnce(message);
+    if (ckptPath !== 'last' && ckptPath !== 'best') {
+      const reader = await resolveCheckpoint(storage, absolutePath(ckptPath), [], warn);
+      return reader === undefined ? undefined : { reader };
+    }
+    const [logger] = this.loggers;
+    const versions = logger?.versions === undefined ? [] : [...(await logger.versions())].reverse();
+    const folders =
+      versions.length > 0
+        ? versions.map((version) => this.#folderFor(version))
+        : [this.#folderFor()];
+    for (const [index, folder] of folders.entries()) {
+      this.checkpointing.defaultFolder = folder;
+      const reader = await resolveCheckpoint(storage, ckptPath, this.#folders(), warn);
+      const version = versions[index];
+      if (reader === undefined) continue;
+      if (logger?.resume === undefined || version === undefined || !isInside(folder, reader.path)) {
+        if (version !== undefined) this.checkpointing.defaultFolder = '';
+        return { reader };
+      }
+      const stored = (reader.document?.loggers ?? []) as readonly JsonValue[];
+      await logger.resume(version, stored[0] ?? null);
+      return { reader, logger };
+    }
+    this.checkpointing.defaultFolder = '';
+    return undefined;
+  }
+
+  async #restore(reader: CheckpointReader): ReturnType<typeof restoreCheckpoint> {
+    const folders = this.#folders();
+    const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder, path));
+    if (!this.#settings.fastDevRun) await finishSave(this.checkpointing.storage, reader, isOwn);
+    this.checkpointing.resumedFrom = reader.path;
+    this.#trainer.resumedFrom = reader.path;
+    const restored = await restoreCheckpoint(reader, {
+      module: this.#module,
+      callbacks: this.#trainer.callbacks,
+      metrics: this.metrics,
+      rng: this.rng,
+      trainSource: this.#train,
+      valSources: this.#val,
+      onLoad: async (checkpoint) => {
+        for (const callback of this.#trainer.callbacks) {
+          await callback.onLoadCheckpoint?.(this.#trainer, this.#module, checkpoint);
+        }
+        await this.#module.onLoadCheckpoint?.(checkpoint);
+      },
+    });
+    this.sequence = restored.sequence;
+    this.#trainer.shouldStop = reader.document?.shouldStop === true;
+    this.sanityEpoch = Number(reader.document?.epoch ?? 0);
+    const isMidEpoch = restored.feed !== undefined;
+    if (isMidEpoch && !isExactlyResumable(this.#train)) {
+      this.#trainer.warnOnce(
+        'The training data has neither a state nor a length, so this resume in the middle of an epoch cannot ' +
+          'be exact: batches are skipped by iterating past them. Use a DataLoader.',
+      );
+    }
+    return restored;
+  }
+
+  async #capture(): Promise<Snapshot> {
+    for (const logger of this.loggers) await logger.save?.();
+    const metrics = await this.metrics.stateDict();
+    const { loop } = this;
+    const checkpoint: Checkpoint = {
+      epoch: this.#trainer.currentEpoch,
+      globalStep: this.#trainer.globalStep,
+      version: VERSION,
+      sequence: ++this.sequence,
+      engine: { name: this.#module.engineName, meta: this.#module.meta() },
+      hyperParameters: this.#module.hparams,
+      callbacks: callbackStates(this.#trainer.callbacks) as { [key: string]: JsonValue },
+      loops: progressToJson(loop?.resumePoint ?? START),
+      shouldStop: this.#trainer.shouldStop,
+      metrics,
+      rng: this.rng.stateDict(),
+      dataloaders: {
+        train: loop?.feedPosition as JsonObject | undefined,
+        val: this.#val.map((source) => source.stateDict?.() ?? null),
+      },
+      loggers: this.loggers.map((logger) => logger.position?.() ?? null),
+    };
+    for (const callback of this.#trainer.callbacks) {
+      await callback.onSaveCheckpoint?.(this.#trainer, this.#module, checkpoint);
+    }
+    await this.#module.onSaveCheckpoint?.(checkpoint);
+    const { document, extras } = extractTensors(checkpoint, this.#module);
+    return takeSnapshot(this.#module, document, extras);
+  }
+
+  async close(): Promise<void> {
+    await this.#hooks.run('teardown', 'fit');
+    await this.metrics.clear();
+  }
+}

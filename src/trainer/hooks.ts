@@ -1,0 +1,68 @@
+import type { Callback } from '../callbacks/callback.ts';
+import { HighwaterError } from '../errors.ts';
+import type { Trainer } from './trainer.ts';
+import type { TrainingModule } from './training-module.ts';
+
+/** A hook that both callbacks and the module may have. */
+export type SharedHook = keyof TrainingModule & keyof Callback & `on${string}`;
+/** A hook that only callbacks have. */
+export type CallbackHook = Exclude<keyof Callback & `on${string}`, SharedHook>;
+
+type AnyHook = (...args: unknown[]) => unknown;
+
+/** Calls user code, one hook at a time, and names the hook in what it throws. */
+export class Hooks {
+  readonly #trainer: Trainer;
+  readonly #module: TrainingModule;
+  readonly #callbacks: readonly Callback[];
+
+  constructor(trainer: Trainer, module: TrainingModule, callbacks: readonly Callback[]) {
+    this.#trainer = trainer;
+    this.#module = module;
+    this.#callbacks = callbacks;
+  }
+
+  /** A hook of every callback that does not save, then of the module. */
+  async run(
+    hook: SharedHook | CallbackHook | 'setup' | 'teardown',
+    ...args: unknown[]
+  ): Promise<void> {
+    for (const callback of this.#callbacks) {
+      if (callback.isCheckpoint !== true) await this.#callback(callback, hook, args);
+    }
+    const own = (this.#module as unknown as Record<string, AnyHook | undefined>)[hook];
+    if (own !== undefined) await this.guard(hook, () => own.apply(this.#module, args));
+  }
+
+  /** A hook of the callbacks that save, after all others. */
+  async runCheckpoints(hook: keyof Callback | 'onInterrupt', ...args: unknown[]): Promise<void> {
+    for (const callback of this.#callbacks) {
+      if (callback.isCheckpoint === true) await this.#callback(callback, hook, args);
+    }
+  }
+
+  async #callback(callback: Callback, hook: string, args: readonly unknown[]): Promise<void> {
+    const own = (callback as unknown as Record<string, AnyHook | undefined>)[hook];
+    if (own === undefined) return;
+    await this.guard(hook, () => own.call(callback, this.#trainer, this.#module, ...args));
+  }
+
+  /**
+   * Runs user code. @throws HighwaterError (`HOOK_FAILED`) naming the hook and where training stood, with
+   * what was thrown as `cause`; an error of Highwater's own passes as it is.
+   */
+  async guard<T>(hook: string, code: () => T | Promise<T>): Promise<T> {
+    try {
+      return await code();
+    } catch (cause) {
+      if (cause instanceof HighwaterError) throw cause;
+      const { currentEpoch, globalStep } = this.#trainer;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new HighwaterError(
+        'HOOK_FAILED',
+        `${hook} failed in epoch ${currentEpoch} at globalStep ${globalStep}: ${why}`,
+        { details: { hook, epoch: currentEpoch, globalStep }, cause },
+      );
+    }
+  }
+}

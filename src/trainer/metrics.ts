@@ -1,0 +1,251 @@
+import type { MetricReading } from '../checkpoint/monitor.ts';
+import type { Engine } from '../engines/engine.ts';
+import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
+import type { JsonObject, JsonValue } from '../format/json.ts';
+import { EpochMean } from './epoch-mean.ts';
+import { Scalar } from './scalar.ts';
+
+/** A number, or one of the engine's scalar tensors. */
+export type LogValue = unknown;
+
+/** How a metric is logged. Defaults depend on the hook, as in Lightning: see `TrainingModule.log`. */
+export interface LogOptions {
+  /** Keep the value of this step. Default: true in training steps, else false. */
+  readonly onStep?: boolean;
+  /** Keep the mean over the epoch. Default: false in training steps, else true. */
+  readonly onEpoch?: boolean;
+  /** Show it in the progress bar. Default false. */
+  readonly progBar?: boolean;
+  /** Send it to the loggers. Default true. */
+  readonly logger?: boolean;
+  /** Weight of this batch in the epoch's mean, above 0. Default 1. */
+  readonly batchSize?: number;
+}
+
+/** Where in training a metric is logged from. */
+export interface LogScope {
+  readonly stage: 'train' | 'validation';
+  /** Whether this hook belongs to a batch; else to an epoch. */
+  readonly isBatchHook: boolean;
+  /** Appended to names when there are several loaders: `/dataloader_idx_1`. */
+  readonly suffix: string;
+}
+
+/** A metric as hooks, monitors and file names see it. */
+interface Visible {
+  readonly scalar: Scalar;
+  /** The `globalStep` whose weights it was measured on. */
+  readonly loggedFor: number;
+  readonly progBar: boolean;
+  readonly logger: boolean;
+}
+
+/** One metric of the running epoch. */
+interface Running {
+  readonly options: Required<Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger'>>;
+  readonly mean: EpochMean;
+  step: Scalar | undefined;
+}
+
+type Stage = LogScope['stage'];
+
+/**
+ * Everything that was logged. Within a hook, logged values are staged; they count when the hook has
+ * completed ({@link commit}), so a hook that throws leaves no trace. Tensors are read only when something
+ * needs their value.
+ */
+export class MetricStore {
+  readonly #engine: Engine;
+  readonly #visible = new Map<string, Visible>();
+  readonly #running: Record<Stage, Map<string, Running>> = {
+    train: new Map(),
+    validation: new Map(),
+  };
+  #staged: { name: string; scalar: Scalar; options: LogOptions; scope: LogScope }[] = [];
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Stages a value. @throws MisconfigurationError for a bad name, value or `batchSize`. */
+  log(name: string, value: LogValue, options: LogOptions, scope: LogScope): void {
+    if (typeof name !== 'string' || name === '') {
+      throw new MisconfigurationError(`log: a metric needs a name, but got ${String(name)}.`);
+    }
+    const batchSize = options.batchSize ?? 1;
+    if (!(batchSize > 0 && Number.isFinite(batchSize))) {
+      throw new MisconfigurationError(
+        `log('${name}'): batchSize is ${String(batchSize)}, but it must be a number above 0.`,
+      );
+    }
+    const scalar = Scalar.of(this.#engine, name, value);
+    this.#staged.push({ name, scalar, options, scope });
+  }
+
+  /** The hook completed: what it logged counts from here on. */
+  commit(): void {
+    const staged = this.#staged;
+    this.#staged = [];
+    for (const { name, scalar, options, scope } of staged) {
+      const running = this.#runningOf(`${name}${scope.suffix}`, options, scope);
+      if (running.options.onEpoch) running.mean.add(scalar, options.batchSize ?? 1);
+      if (running.options.onStep) {
+        running.step?.release();
+        running.step = scalar.share();
+      }
+      scalar.release();
+    }
+  }
+
+  /** The hook failed: what it logged is forgotten. */
+  discard(): void {
+    for (const { scalar } of this.#staged) scalar.release();
+    this.#staged = [];
+  }
+
+  #runningOf(name: string, options: LogOptions, scope: LogScope): Running {
+    const stage = this.#running[scope.stage];
+    const existing = stage.get(name);
+    if (existing !== undefined) return existing;
+    const isTrainStep = scope.stage === 'train' && scope.isBatchHook;
+    const running: Running = {
+      options: {
+        onStep: options.onStep ?? isTrainStep,
+        onEpoch: options.onEpoch ?? !isTrainStep,
+        progBar: options.progBar ?? false,
+        logger: options.logger ?? true,
+      },
+      mean: new EpochMean(),
+      step: undefined,
+    };
+    stage.set(name, running);
+    return running;
+  }
+
+  /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
+  publishStep(stage: Stage, loggedFor: number): readonly string[] {
+    const names: string[] = [];
+    for (const [name, running] of this.#running[stage]) {
+      if (running.step === undefined) continue;
+      const forked = running.options.onEpoch ? [`${name}_step`] : [];
+      for (const shown of stage === 'train' ? [name, ...forked] : forked) {
+        this.#show(shown, running.step.share(), loggedFor, running);
+        names.push(shown);
+      }
+      running.step.release();
+      running.step = undefined;
+    }
+    return names;
+  }
+
+  /** Reduces the epoch means of a stage and makes them visible; the names that changed. */
+  async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
+    const names: string[] = [];
+    for (const [name, running] of this.#running[stage]) {
+      const mean = await running.mean.take();
+      running.step?.release();
+      if (mean === undefined) continue;
+      const forked = running.options.onStep ? [`${name}_epoch`] : [];
+      for (const shown of [name, ...forked]) {
+        this.#show(shown, Scalar.ofNumber(mean), loggedFor, running);
+        names.push(shown);
+      }
+    }
+    this.#running[stage].clear();
+    return names;
+  }
+
+  #show(name: string, scalar: Scalar, loggedFor: number, { options }: Running): void {
+    this.#visible.get(name)?.scalar.release();
+    const { progBar, logger } = options;
+    this.#visible.set(name, { scalar, loggedFor, progBar, logger });
+  }
+
+  /** Drops a stage's running sums, unreduced: a validation that starts again. */
+  async reset(stage: Stage): Promise<void> {
+    for (const { mean, step } of this.#running[stage].values()) {
+      await mean.take();
+      step?.release();
+    }
+    this.#running[stage].clear();
+  }
+
+  /** Forgets everything: what a sanity check logged. */
+  async clear(): Promise<void> {
+    this.discard();
+    await this.reset('train');
+    await this.reset('validation');
+    for (const { scalar } of this.#visible.values()) scalar.release();
+    this.#visible.clear();
+  }
+
+  /** Visible metrics whose value can be had at once. */
+  values(
+    filter: (metric: { progBar: boolean; logger: boolean }) => boolean = () => true,
+  ): Record<string, number> {
+    const values: Record<string, number> = {};
+    for (const [name, metric] of this.#visible) {
+      const value = filter(metric) ? metric.scalar.valueNow() : undefined;
+      if (value !== undefined) values[name] = value;
+    }
+    return values;
+  }
+
+  /** The values of some metrics that loggers want, read if need be. */
+  async loggable(names: readonly string[]): Promise<Record<string, number>> {
+    const values: Record<string, number> = {};
+    for (const name of names) {
+      const metric = this.#visible.get(name);
+      if (metric?.logger) values[name] = await metric.scalar.value();
+    }
+    return values;
+  }
+
+  /** Every visible metric with its value and whether it was measured on the weights of `globalStep`. */
+  async readings(globalStep: number): Promise<ReadonlyMap<string, MetricReading>> {
+    const readings = new Map<string, MetricReading>();
+    for (const [name, { scalar, loggedFor }] of this.#visible) {
+      readings.set(name, { value: await scalar.value(), isFresh: loggedFor === globalStep });
+    }
+    return readings;
+  }
+
+  /** All of it as JSON, for a checkpoint. */
+  async stateDict(): Promise<JsonObject> {
+    const visible: JsonValue[] = [];
+    for (const [name, { scalar, loggedFor, progBar, logger }] of this.#visible) {
+      visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
+    }
+    const train: JsonValue[] = [];
+    for (const [name, { options, mean }] of this.#running.train) {
+      train.push([name, { ...options }, await mean.stateDict()]);
+    }
+    return { visible, train };
+  }
+
+  /** Puts it back. @throws CheckpointFileError when it is not what {@link stateDict} made. */
+  loadStateDict(state: JsonValue): void {
+    try {
+      const { visible, train } = state as unknown as StoredMetrics;
+      for (const [name, value, loggedFor, progBar, logger] of visible) {
+        this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
+      }
+      for (const [name, options, mean] of train) {
+        this.#running.train.set(name, { options, mean: new EpochMean(mean), step: undefined });
+      }
+    } catch (cause) {
+      throw new CheckpointFileError('The stored metrics are not in a form that Highwater writes.', {
+        cause,
+      });
+    }
+  }
+}
+
+interface StoredMetrics {
+  readonly visible: readonly (readonly [string, number, number, boolean, boolean])[];
+  readonly train: readonly (readonly [
+    string,
+    Running['options'],
+    { readonly sum: number; readonly weight: number },
+  ])[];
+}

@@ -1,0 +1,170 @@
+import type {
+  Engine,
+  EvaluationStage,
+  GradientClipping,
+  LoadedTensor,
+  LoadReport,
+  StateEntry,
+} from '../engines/engine.ts';
+import { MisconfigurationError } from '../errors.ts';
+import type { DType } from '../format/dtype.ts';
+import type { JsonObject } from '../format/json.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import type { DataSource } from './data-source.ts';
+import type { LogOptions, LogValue } from './metrics.ts';
+import type { Rng } from './rng.ts';
+
+/** What a module can ask of the Trainer that drives it. */
+export interface ModuleHost {
+  readonly currentEpoch: number;
+  readonly globalStep: number;
+  readonly isGlobalZero: boolean;
+  readonly rng: Rng;
+  readonly callbackMetrics: Readonly<Record<string, number>>;
+  shouldStop: boolean;
+  log(name: string, value: LogValue, options?: LogOptions): void;
+}
+
+/**
+ * A model with its training: what to compute for a batch, how to optimize, what to log. Extend an engine's
+ * class (`TfjsModule` from `highwater/tfjs`), not this one, unless you bring your own engine.
+ *
+ * Every `on…` method is optional and may be async. They run after the callbacks' hooks of the same name,
+ * and before checkpoint callbacks look at the step.
+ */
+export abstract class TrainingModule<Batch = unknown> implements Engine {
+  #host: ModuleHost | undefined;
+  #hparams: JsonObject = {};
+
+  // What users write ---------------------------------------------------------------------------------
+
+  /** Forward pass and loss of one batch: a scalar, or an object with a scalar `loss`. */
+  abstract trainingStep(batch: Batch, batchIdx: number): unknown;
+  /** One validation batch: log what is to be monitored. */
+  validationStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One test batch, for `trainer.test`. */
+  testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One prediction, for `trainer.predict`; what it returns is collected. */
+  predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** The optimizer (the engine's own kind). Called once per `fit`, before a checkpoint is restored. */
+  abstract configureOptimizers(): unknown;
+
+  trainDataloader?(): DataSource<Batch>;
+  valDataloader?(): DataSource<Batch> | readonly DataSource<Batch>[];
+
+  setup?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
+  teardown?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
+  onFitStart?(): unknown;
+  onFitEnd?(): unknown;
+  onTrainStart?(): unknown;
+  onTrainEnd?(): unknown;
+  onTrainEpochStart?(): unknown;
+  onTrainEpochEnd?(): unknown;
+  onTrainBatchStart?(batch: Batch, batchIdx: number): unknown;
+  onTrainBatchEnd?(outputs: unknown, batch: Batch, batchIdx: number): unknown;
+  onBeforeOptimizerStep?(): unknown;
+  onValidationStart?(): unknown;
+  onValidationEnd?(): unknown;
+  onValidationEpochStart?(): unknown;
+  onValidationEpochEnd?(): unknown;
+  onValidationBatchStart?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  onValidationBatchEnd?(
+    outputs: unknown,
+    batch: Batch,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  /** Adds to a checkpoint about to be written: JSON values, typed arrays and tensors, nested. */
+  onSaveCheckpoint?(checkpoint: Checkpoint): unknown;
+  /** Reads what `onSaveCheckpoint` added, before the weights are restored. */
+  onLoadCheckpoint?(checkpoint: Checkpoint): unknown;
+
+  // What the base class gives them --------------------------------------------------------------------
+
+  /** The Trainer this module is attached to. @throws MisconfigurationError outside `fit` and its kin. */
+  get trainer(): ModuleHost {
+    if (this.#host === undefined) {
+      throw new MisconfigurationError(
+        `${this.constructor.name} is not attached to a Trainer yet: 'trainer', 'log' and 'rng' work inside ` +
+          `the hooks that 'trainer.fit(module)' calls.`,
+      );
+    }
+    return this.#host;
+  }
+
+  /** 0-based index of the current epoch; 0 before training. */
+  get currentEpoch(): number {
+    return this.#host?.currentEpoch ?? 0;
+  }
+
+  /** Optimizer steps taken so far. */
+  get globalStep(): number {
+    return this.#host?.globalStep ?? 0;
+  }
+
+  /** Random numbers whose state is part of every checkpoint. Pass `rng.nextSeed()` to seeded operations. */
+  get rng(): Rng {
+    return this.trainer.rng;
+  }
+
+  /** The hyper-parameters given to {@link saveHyperparameters}. */
+  get hparams(): JsonObject {
+    return this.#hparams;
+  }
+
+  /**
+   * Stores the constructor's argument in every checkpoint, so that `loadFromCheckpoint` can build the
+   * module again. JSON values only. Call it in the constructor.
+   */
+  saveHyperparameters(hyperParameters: JsonObject): void {
+    this.#hparams = { ...this.#hparams, ...hyperParameters };
+  }
+
+  /**
+   * Logs a metric: a number or a scalar tensor, which is read only when something needs its value.
+   * In training steps it is logged per step, elsewhere per epoch (a mean weighted by `batchSize`), unless
+   * `onStep` and `onEpoch` say otherwise. NaN is a value like any other.
+   *
+   * @throws MisconfigurationError when the value is neither, or the name is empty.
+   */
+  log(name: string, value: LogValue, options: LogOptions = {}): void {
+    this.trainer.log(name, value, options);
+  }
+
+  /** {@link log} for several metrics at once. */
+  logDict(metrics: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
+    for (const [name, value] of Object.entries(metrics)) this.log(name, value, options);
+  }
+
+  /** Called by the Trainer; undefined detaches. */
+  attach(host: ModuleHost | undefined): void {
+    this.#host = host;
+  }
+
+  // What an engine implements, see Engine -------------------------------------------------------------
+
+  abstract readonly engineName: string;
+  abstract setupOptimizers(): void | Promise<void>;
+  abstract trainStep(batch: Batch, batchIdx: number, scale: number): unknown;
+  abstract optimizerStep(clipping: GradientClipping | undefined): void | Promise<void>;
+  abstract evalStep(
+    stage: EvaluationStage,
+    batch: Batch,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  abstract state(): Iterable<StateEntry>;
+  abstract meta(): JsonObject;
+  abstract load(
+    tensors: readonly LoadedTensor[],
+    meta: JsonObject,
+    options: { readonly strict: boolean; readonly weightsOnly: boolean },
+  ): LoadReport | Promise<LoadReport>;
+  abstract isTensor(value: unknown): boolean;
+  abstract describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] };
+  abstract retain(handle: unknown): unknown;
+  abstract release(handle: unknown): void;
+  abstract read(handle: unknown): Promise<Uint8Array>;
+  abstract readScalar(handle: unknown): number | Promise<number>;
+  abstract dispose(): void;
+}

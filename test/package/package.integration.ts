@@ -1,0 +1,116 @@
+import { execFileSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+
+// The package as a user gets it: packed, installed into an empty project, imported, type-checked.
+const project = mkdtempSync(join(tmpdir(), 'highwater-package-'));
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
+const entries = Object.keys(manifest.exports).filter((entry) => entry !== './package.json');
+const specifiers = entries.map((entry) => entry.replace('.', 'highwater'));
+let tarball: string;
+
+/** Runs a command and returns what it printed; what a failing one printed is in the error. */
+function run(cwd: string, command: string, ...args: string[]): string {
+  try {
+    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe' });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(' ')}\n${stdout}\n${stderr}`);
+  }
+}
+const tool = (name: string) => resolve('node_modules/.bin', name);
+const importAll = (names: readonly string[]) =>
+  run(
+    project,
+    'node',
+    '--input-type=module',
+    '--eval',
+    names.map((n) => `import '${n}';`).join(''),
+  );
+
+function typeCheck(source: string, compilerOptions: object): void {
+  writeFileSync(join(project, 'consumer.ts'), source);
+  writeFileSync(
+    join(project, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        target: 'es2023',
+        lib: ['es2023', 'dom'],
+        module: 'nodenext',
+        types: [],
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedIndexedAccess: true,
+        verbatimModuleSyntax: true,
+        noEmit: true,
+        ...compilerOptions,
+      },
+      files: ['consumer.ts'],
+    }),
+  );
+  run(project, tool('tsc'), '-p', project);
+}
+
+beforeAll(() => {
+  run('.', 'npm', 'pack', '--pack-destination', project);
+  tarball = join(project, readdirSync(project).find((name) => name.endsWith('.tgz')) ?? '');
+  writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }');
+  run(project, 'npm', 'install', '--offline', '--no-audit', '--no-fund', tarball);
+});
+afterAll(() => rmSync(project, { recursive: true }));
+
+it('installs alone and its core needs no peer', () => {
+  const installed = readdirSync(join(project, 'node_modules')).filter((name) => name[0] !== '.');
+  expect(installed).toEqual(['highwater', ...Object.keys(manifest.dependencies)].sort());
+  importAll(['highwater']);
+});
+
+it('type-checks in a strict consumer that has no Node types', () => {
+  const source = `
+    import { ModelCheckpoint, Trainer } from 'highwater';
+    const checkpoint = new ModelCheckpoint({ monitor: 'valLoss', mode: 'max', saveTopK: 3 });
+    export const trainer: Trainer = new Trainer({ maxEpochs: 2, callbacks: [checkpoint] });
+    export const best: string = checkpoint.bestModelPath;
+    // @ts-expect-error: a mode is 'min' or 'max'.
+    new ModelCheckpoint({ mode: 'best' });`;
+  typeCheck(source, { skipLibCheck: false });
+});
+
+it('imports and type-checks every export beside its peers', () => {
+  for (const peer of Object.keys(manifest.peerDependencies ?? {})) {
+    const place = join(project, 'node_modules', peer);
+    mkdirSync(dirname(place), { recursive: true });
+    symlinkSync(resolve('node_modules', peer), place);
+  }
+  importAll(specifiers);
+  const source = specifiers.map((name, i) => `export * as m${i} from '${name}';`).join('\n');
+  // The peers' own declarations are not clean.
+  typeCheck(source, { skipLibCheck: true });
+});
+
+it('means by each name in the repo what the package exports', () => {
+  const paths = Object.entries<{ types: string; default: string }>(manifest.exports)
+    .filter(([entry]) => entries.includes(entry))
+    .map(([entry, { types, default: js }]) => {
+      expect(types).toBe(js.replace(/\.js$/, '.d.ts'));
+      return [entry.replace('.', 'highwater'), [js.replace('dist', 'src').replace(/js$/, 'ts')]];
+    });
+  const config = run('.', tool('tsc'), '-p', 'tsconfig.json', '--showConfig');
+  expect(JSON.parse(config).compilerOptions.paths).toEqual(Object.fromEntries(paths));
+});
+
+it('is found sound by publint, attw and size-limit', () => {
+  run('.', tool('publint'), 'run', tarball, '--strict');
+  run('.', tool('attw'), tarball, '--profile', 'esm-only');
+  run('.', tool('size-limit'));
+});
