@@ -1,0 +1,1 @@
+export { TfjsModule } from './tfjs-module.ts';

@@ -1,0 +1,128 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { JsonObject, JsonValue } from '../../format/json.ts';
+import type { LoadPlan } from './load-plan.ts';
+import { tensorLike } from './tensors.ts';
+
+/** One slot of an optimizer, such as Adam's first moment of one weight. */
+interface Slot {
+  originalName: string;
+  variable: tf.Variable;
+}
+
+/** A tensor of an optimizer's state, under a name that is the same in every process. */
+export interface OptimizerTensor {
+  /** `<field>` or `<field>/<weight>`, such as `accumulatedFirstMoment/fc1.kernel`. */
+  readonly name: string;
+  readonly variable: tf.Variable;
+}
+
+type Fields = Record<string, unknown>;
+
+/**
+ * The tensors of an optimizer: its fields that are variables (running products such as Adam's `accBeta1`)
+ * and its lists of slots, which follow the order of the weights. These fields are private in tfjs: tests
+ * pin them for every kind. `getWeights` and `setWeights` are not used, since for Adam they recompute the
+ * running products and lose their exact values.
+ *
+ * Source: tfjs-core 4.22, `src/optimizers`.
+ */
+export function optimizerTensors(
+  optimizer: tf.Optimizer,
+  weightNames: readonly string[],
+): readonly OptimizerTensor[] {
+  const found: OptimizerTensor[] = [];
+  for (const [field, value] of Object.entries(optimizer as unknown as Fields)) {
+    if (value instanceof tf.Variable) found.push({ name: field, variable: value });
+    if (!isSlots(value)) continue;
+    for (const [index, slot] of value.entries()) {
+      if (slot) found.push({ name: `${field}/${weightNames[index]}`, variable: slot.variable });
+    }
+  }
+  return found;
+}
+
+/** What an optimizer's state holds beside tensors: its class, and every number it keeps. */
+export function optimizerMeta(optimizer: tf.Optimizer): JsonObject {
+  const numbers: Record<string, JsonValue> = {};
+  for (const [field, value] of Object.entries(optimizer as unknown as Fields)) {
+    if (typeof value === 'number') numbers[field] = value;
+  }
+  return { className: optimizer.getClassName(), numbers };
+}
+
+/** Plans to put a stored state into an optimizer: slots appear, change and disappear as stored. */
+export function planOptimizer(
+  plan: LoadPlan,
+  optimizer: tf.Optimizer,
+  meta: JsonObject,
+  weights: readonly { readonly name: string; readonly variable: tf.Variable }[],
+): void {
+  const className = optimizer.getClassName();
+  if (meta.className !== className) {
+    plan.refuse(
+      `optimizer: ${className} in the module, ${String(meta.className)} in the checkpoint`,
+    );
+    plan.ignore('optimizer');
+    return;
+  }
+  const fields = optimizer as unknown as Fields;
+  const stored = new Set(plan.remaining('optimizer'));
+  for (const [field, value] of Object.entries(fields)) {
+    if (value instanceof tf.Variable) {
+      const tensor = plan.take('optimizer', field, value);
+      if (tensor !== undefined) plan.after(() => assign(value, tensor.bytes));
+    }
+    if (isSlots(value)) planSlots(plan, fields, field, value, weights, stored);
+  }
+  plan.after(() => {
+    for (const [field, number] of Object.entries((meta.numbers ?? {}) as JsonObject)) {
+      // tfjs makes its step count at the first step only.
+      const isKnown = typeof fields[field] === 'number' || field === 'iterations_';
+      if (isKnown && typeof number === 'number') fields[field] = number;
+    }
+    // SGD and momentum keep a tensor made of the rate.
+    const { setLearningRate, learningRate } = fields;
+    if (typeof setLearningRate === 'function') setLearningRate.call(optimizer, learningRate);
+  });
+}
+
+function planSlots(
+  plan: LoadPlan,
+  fields: Fields,
+  field: string,
+  slots: readonly (Slot | undefined)[],
+  weights: readonly { readonly name: string; readonly variable: tf.Variable }[],
+  stored: ReadonlySet<string>,
+): void {
+  const restored = weights.map(({ name, variable }) => {
+    const key = `${field}/${name}`;
+    return stored.has(key) ? plan.take('optimizer', key, variable) : undefined;
+  });
+  plan.after(() => {
+    for (const slot of slots) slot?.variable.dispose();
+    const made: Slot[] = [];
+    for (const [index, tensor] of restored.entries()) {
+      const weight = weights[index];
+      if (tensor === undefined || weight === undefined) continue;
+      const initial = tensorLike(weight.variable, tensor.bytes);
+      const variable = tf.variable(initial, false);
+      made[index] = { originalName: `${weight.name}/${field}`, variable };
+      initial.dispose();
+    }
+    fields[field] = made;
+  });
+}
+
+function assign(variable: tf.Variable, bytes: Uint8Array): void {
+  const value = tensorLike(variable, bytes);
+  variable.assign(value);
+  value.dispose();
+}
+
+function isSlots(value: unknown): value is (Slot | undefined)[] {
+  return Array.isArray(value) && value.every((slot) => slot === undefined || isSlot(slot));
+}
+
+function isSlot(value: unknown): value is Slot {
+  return typeof value === 'object' && value !== null && 'variable' in value;
+}

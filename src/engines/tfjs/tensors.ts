@@ -1,0 +1,51 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { MisconfigurationError } from '../../errors.ts';
+import { arrayOf, type DType } from '../../format/dtype.ts';
+
+const FORMATS = {
+  float32: { dtype: 'F32', array: Float32Array },
+  int32: { dtype: 'I32', array: Int32Array },
+  bool: { dtype: 'BOOL', array: Uint8Array },
+} as const;
+
+function formatOf({ dtype }: tf.Tensor, what: string): (typeof FORMATS)[keyof typeof FORMATS] {
+  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return FORMATS[dtype];
+  throw new MisconfigurationError(
+    `${what} is of dtype ${dtype}, which a checkpoint cannot hold: use float32, int32 or bool.`,
+    { details: { dtype } },
+  );
+}
+
+/**
+ * The dtype of a tensor as a checkpoint names it.
+ *
+ * @throws MisconfigurationError for `complex64` and `string`, which no checkpoint can hold.
+ */
+export function dtypeOf(tensor: tf.Tensor, what = 'A tensor'): DType {
+  return formatOf(tensor, what).dtype;
+}
+
+/**
+ * A tensor of its own on the same data: it keeps its values whatever is assigned to a variable later,
+ * and outlives every `tidy`. O(1): `reshape` shares the buffer and counts references, where `clone`
+ * copies on the wasm backend.
+ */
+export function alias(tensor: tf.Tensor): tf.Tensor {
+  return tf.keep(tf.reshape(tensor, tensor.shape));
+}
+
+/** The values, little-endian. On the cpu backend these bytes are the live buffer. */
+export async function bytesOf(tensor: tf.Tensor): Promise<Uint8Array> {
+  const TypedArray = formatOf(tensor, 'A tensor').array;
+  const values: ArrayLike<number> = await tensor.data();
+  // The cpu backend keeps whatever array a kernel or the user made the tensor of.
+  const array = values instanceof TypedArray ? values : TypedArray.from(values);
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+/** A new tensor of the dtype and shape of another. The bytes are copied, never kept. */
+export function tensorLike(model: tf.Tensor, bytes: Uint8Array): tf.Tensor {
+  // The cpu backend takes an array as it is: without the copy a weight would hold a whole file.
+  const values = arrayOf(dtypeOf(model), bytes.slice()) as Float32Array | Int32Array | Uint8Array;
+  return tf.tensor(values, model.shape, model.dtype);
+}

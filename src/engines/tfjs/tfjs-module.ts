@@ -1,0 +1,200 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { MisconfigurationError } from '../../errors.ts';
+import type { DType } from '../../format/dtype.ts';
+import type { JsonObject } from '../../format/json.ts';
+import { TrainingModule } from '../../trainer/training-module.ts';
+import type {
+  EvaluationStage,
+  GradientClipping,
+  LoadedTensor,
+  LoadReport,
+  StateEntry,
+} from '../engine.ts';
+import { clip, lossAndGradients, PendingGradients } from './gradients.ts';
+import { LoadPlan } from './load-plan.ts';
+import { type NamedWeight, namedWeights, trainableVariables } from './named-weights.ts';
+import { optimizerMeta, optimizerTensors, planOptimizer } from './optimizer-state.ts';
+import { alias, bytesOf, dtypeOf, tensorLike } from './tensors.ts';
+
+/**
+ * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
+ * own properties lead to, named by the way there (`fc1.kernel`). Works with every package that shares
+ * `@tensorflow/tfjs-core`: tfjs, its wasm backend, tfjs-node.
+ */
+export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> {
+  readonly engineName = 'tfjs';
+  #optimizer: tf.Optimizer | undefined;
+  readonly #pending: PendingGradients = new PendingGradients();
+
+  /** A `tf.Optimizer`, or an object with one as `optimizer`. */
+  abstract override configureOptimizers(): tf.Optimizer | { readonly optimizer: tf.Optimizer };
+
+  setupOptimizers(): void {
+    const configured = this.configureOptimizers();
+    const optimizer = configured instanceof tf.Optimizer ? configured : configured?.optimizer;
+    if (!(optimizer instanceof tf.Optimizer)) {
+      throw new MisconfigurationError(
+        `${this.constructor.name}.configureOptimizers() must return a tf.Optimizer, such as tf.train.adam(0.001).`,
+      );
+    }
+    this.#optimizer = optimizer;
+  }
+
+  trainStep(batch: Batch, batchIdx: number, scale: number): tf.Tensor {
+    const variables = trainableVariables(this.#weights());
+    const { loss, gradients } = lossAndGradients(
+      () => lossOf(this.trainingStep(batch, batchIdx)),
+      variables,
+    );
+    this.#pending.add(gradients, scale);
+    return loss;
+  }
+
+  optimizerStep(clipping: GradientClipping | undefined): void {
+    if (clipping !== undefined) this.#pending.replace(clip(this.#pending.sums, clipping));
+    // In the order of all weights, with null for those without a gradient: slots go by position.
+    const named = this.#weights().map(({ variable }) => ({
+      name: variable.name,
+      tensor: this.#pending.sums.get(variable) ?? null,
+    }));
+    this.#activeOptimizer.applyGradients(named as { name: string; tensor: tf.Tensor }[]);
+    this.#pending.replace(new Map());
+  }
+
+  async evalStep(
+    stage: EvaluationStage,
+    batch: Batch,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): Promise<unknown> {
+    const engine = tf.engine();
+    engine.startScope();
+    try {
+      return await this[`${stage}Step`]?.(batch, batchIdx, dataloaderIdx);
+    } finally {
+      engine.endScope();
+    }
+  }
+
+  *state(): Iterable<StateEntry> {
+    const weights = this.#weights();
+    for (const { name, variable } of weights) yield entry('model', name, variable);
+    const names = weights.map(({ name }) => name);
+    for (const { name, variable } of optimizerTensors(this.#activeOptimizer, names)) {
+      yield entry('optimizer', name, variable);
+    }
+    for (const { name, variable } of weights) {
+      const gradient = this.#pending.sums.get(variable);
+      if (gradient !== undefined) yield entry('gradient', name, gradient);
+    }
+  }
+
+  meta(): JsonObject {
+    return { optimizer: optimizerMeta(this.#activeOptimizer) };
+  }
+
+  load(
+    tensors: readonly LoadedTensor[],
+    meta: JsonObject,
+    options: { readonly strict: boolean; readonly weightsOnly: boolean },
+  ): LoadReport {
+    const plan = new LoadPlan(tensors);
+    const weights = this.#weights();
+    for (const { name, variable } of weights) {
+      const tensor = plan.take('model', name, variable);
+      if (tensor !== undefined) plan.after(() => assign(variable, tensor.bytes));
+    }
+    if (options.weightsOnly) {
+      for (const group of ['optimizer', 'gradient', 'rng'] as const) plan.ignore(group);
+    } else {
+      planOptimizer(plan, this.#activeOptimizer, (meta.optimizer ?? {}) as JsonObject, weights);
+      this.#planGradients(plan, weights);
+    }
+    return plan.run(this.constructor.name, options.strict);
+  }
+
+  isTensor(value: unknown): boolean {
+    return value instanceof tf.Tensor;
+  }
+
+  describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] } {
+    const tensor = handle as tf.Tensor;
+    return { dtype: dtypeOf(tensor), shape: tensor.shape };
+  }
+
+  retain(handle: unknown): tf.Tensor {
+    return alias(handle as tf.Tensor);
+  }
+
+  release(handle: unknown): void {
+    if (handle instanceof tf.Tensor) handle.dispose();
+  }
+
+  async read(handle: unknown): Promise<Uint8Array> {
+    return await bytesOf(handle as tf.Tensor);
+  }
+
+  readScalar(handle: unknown): number {
+    return typeof handle === 'number'
+      ? handle
+      : ((handle as tf.Tensor).dataSync()[0] ?? Number.NaN);
+  }
+
+  dispose(): void {
+    const weights = this.#weights();
+    const names = weights.map(({ name }) => name);
+    if (this.#optimizer !== undefined) {
+      for (const { variable } of optimizerTensors(this.#optimizer, names)) variable.dispose();
+      this.#optimizer = undefined;
+    }
+    for (const { variable } of weights) variable.dispose();
+    this.#pending.replace(new Map());
+  }
+
+  #weights(): readonly NamedWeight[] {
+    return namedWeights(this);
+  }
+
+  get #activeOptimizer(): tf.Optimizer {
+    if (this.#optimizer === undefined) {
+      throw new MisconfigurationError(
+        `${this.constructor.name}: the optimizer is made by trainer.fit.`,
+      );
+    }
+    return this.#optimizer;
+  }
+
+  #planGradients(plan: LoadPlan, weights: readonly NamedWeight[]): void {
+    const stored = new Set(plan.remaining('gradient'));
+    const taken = weights
+      .filter(({ name }) => stored.has(name))
+      .map(({ name, variable }) => ({ variable, tensor: plan.take('gradient', name, variable) }));
+    plan.after(() => {
+      const gradients = new Map<tf.Variable, tf.Tensor>();
+      for (const { variable, tensor } of taken) {
+        if (tensor !== undefined)
+          gradients.set(variable, tf.keep(tensorLike(variable, tensor.bytes)));
+      }
+      this.#pending.replace(gradients);
+    });
+  }
+}
+
+function entry(group: StateEntry['group'], name: string, handle: tf.Tensor): StateEntry {
+  return { group, name, dtype: dtypeOf(handle), shape: handle.shape, handle };
+}
+
+function lossOf(output: unknown): tf.Tensor {
+  const loss =
+    output instanceof tf.Tensor ? output : (output as { loss?: unknown } | undefined)?.loss;
+  if (loss instanceof tf.Tensor) return loss as tf.Tensor;
+  throw new MisconfigurationError(
+    'trainingStep must return the loss: a scalar tensor, or an object with one as `loss`. It must not be async.',
+  );
+}
+
+function assign(variable: tf.Variable, bytes: Uint8Array): void {
+  const value = tensorLike(variable, bytes);
+  variable.assign(value);
+  value.dispose();
+}
