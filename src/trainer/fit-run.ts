@@ -159,7 +159,7 @@ export class FitRun {
       restored?.feed,
     );
     this.loop = loop;
-    const isNothingLeft = loop.isLimitReached && (isEnd || from === START);
+    const isNothingLeft = loop.isLimitReached && loop.progress.next === 'epochStart';
     if (restored !== undefined && found !== undefined) {
       const suffix = isNothingLeft ? '; nothing left to train' : '';
       this.#trainer.info(`resumed from ${found.reader.path}${suffix}`);
