@@ -79,7 +79,7 @@ export class CheckpointMismatchError extends HighwaterError {
   readonly mismatches: readonly string[];
 
   constructor(message: string, mismatches: readonly string[], options: HighwaterErrorOptions = {}) {
-    super('CHECKPOINT_MISMATCH', message, options);
+    super('CHECKPOINT_MISMATCH', [message, ...mismatches].join('\n  '), options);
     this.mismatches = mismatches;
   }
 }

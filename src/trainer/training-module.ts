@@ -11,6 +11,7 @@ import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
+import type { LoadOptions } from './load-weights.ts';
 import type { LogOptions, LogValue } from './metrics.ts';
 import type { Rng } from './rng.ts';
 
@@ -118,6 +119,39 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
    */
   saveHyperparameters(hyperParameters: JsonObject): void {
     this.#hparams = { ...this.#hparams, ...hyperParameters };
+  }
+
+  /**
+   * Builds a module from a checkpoint: the constructor gets the stored hyper-parameters, with `overrides`
+   * put over them, then the weights are loaded. Works with full and weights-only checkpoints, and with plain
+   * safetensors files when `overrides` hold all the constructor needs.
+   *
+   * @param options `strict: false` loads what fits by name and shape, for fine-tuning; see
+   * {@link leftOutByLoad}.
+   * @throws HighwaterError (`CHECKPOINT_NOT_FOUND`), CheckpointFileError (`CHECKPOINT_INVALID`),
+   * CheckpointMismatchError (`CHECKPOINT_MISMATCH`) listing every difference.
+   */
+  static async loadFromCheckpoint<Module extends TrainingModule, HyperParameters extends object>(
+    this: new (
+      hyperParameters: HyperParameters,
+    ) => Module,
+    path: string,
+    overrides: Partial<HyperParameters> = {},
+    options: LoadOptions = {},
+  ): Promise<Module> {
+    const { loadWeights, openWeights, storedHyperparameters } = await import('./load-weights.ts');
+    const reader = await openWeights(path, options);
+    const module = new this({ ...storedHyperparameters(reader), ...overrides } as HyperParameters);
+    const { missing, unexpected } = await loadWeights(module, reader, options);
+    module.#leftOut = [...missing, ...unexpected];
+    return module;
+  }
+
+  #leftOut: readonly string[] = [];
+
+  /** What a {@link loadFromCheckpoint} with `strict: false` left out; empty when everything fitted. */
+  get leftOutByLoad(): readonly string[] {
+    return this.#leftOut;
   }
 
   /**

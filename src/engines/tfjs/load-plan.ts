@@ -61,7 +61,7 @@ export class LoadPlan {
     ];
     if (strict && lines.length > 0) {
       throw new CheckpointMismatchError(
-        `The checkpoint does not fit ${moduleName}, and nothing was loaded:\n  ${lines.join('\n  ')}`,
+        `The checkpoint does not fit ${moduleName}, and nothing was loaded:`,
         lines,
         { details: { missing: this.#missing, unexpected } },
       );
