@@ -1,2 +1,3 @@
+export { type EngineUnderTest, engineContract } from './engine-contract.ts';
 export { type StorageUnderTest, storageContract } from './storage-contract.ts';
 export type { TestRunner } from './test-runner.ts';

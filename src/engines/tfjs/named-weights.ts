@@ -13,7 +13,7 @@ export interface NamedWeight {
 
 /**
  * The weights of a module: every variable that its own properties lead to, through arrays, objects,
- * layers and models, named by the way there. One that is reached twice has the name of the first way.
+ * maps, layers and models, named by the way there. One that is reached twice has the name of the first way.
  *
  * @throws MisconfigurationError for a weight of strings or complex numbers, and for two of one name.
  */
@@ -65,6 +65,7 @@ function members(value: object): [string, unknown][] {
   if (value instanceof tf.Tensor || value instanceof tf.Optimizer || ArrayBuffer.isView(value)) {
     return [];
   }
+  if (value instanceof Map) return [...value].map(([key, item]) => [String(key), item]);
   if (Array.isArray(value)) {
     return typeof value[0] === 'number' ? [] : value.map((item, index) => [String(index), item]);
   }

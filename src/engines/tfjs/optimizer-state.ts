@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { JsonObject, JsonValue } from '../../format/json.ts';
 import type { LoadPlan } from './load-plan.ts';
-import { tensorLike } from './tensors.ts';
+import { assignBytes, tensorLike } from './tensors.ts';
 
 /** One slot of an optimizer, such as Adam's first moment of one weight. */
 interface Slot {
@@ -41,13 +41,24 @@ export function optimizerTensors(
   return found;
 }
 
-/** What an optimizer's state holds beside tensors: its class, and every number it keeps. */
+/** What an optimizer's state holds beside tensors: its class, and every number and flag it keeps. */
 export function optimizerMeta(optimizer: tf.Optimizer): JsonObject {
   const numbers: Record<string, JsonValue> = {};
+  const flags: Record<string, JsonValue> = {};
   for (const [field, value] of Object.entries(optimizer as unknown as Fields)) {
     if (typeof value === 'number') numbers[field] = value;
+    if (typeof value === 'boolean') flags[field] = value;
   }
-  return { className: optimizer.getClassName(), numbers };
+  return { className: optimizer.getClassName(), numbers, flags };
+}
+
+/** Frees every tensor of an optimizer; momentum's own `dispose` leaves one. */
+export function disposeOptimizer(optimizer: tf.Optimizer): void {
+  for (const value of Object.values(optimizer as unknown as Fields)) {
+    if (value instanceof tf.Tensor) value.dispose();
+    if (!isSlots(value)) continue;
+    for (const slot of value) slot?.variable.dispose();
+  }
 }
 
 /** Plans to put a stored state into an optimizer: slots appear, change and disappear as stored. */
@@ -70,20 +81,32 @@ export function planOptimizer(
   for (const [field, value] of Object.entries(fields)) {
     if (value instanceof tf.Variable) {
       const tensor = plan.take('optimizer', field, value);
-      if (tensor !== undefined) plan.after(() => assign(value, tensor.bytes));
+      if (tensor !== undefined) plan.after(() => assignBytes(value, tensor.bytes));
     }
     if (isSlots(value)) planSlots(plan, fields, field, value, weights, stored);
   }
-  plan.after(() => {
-    for (const [field, number] of Object.entries((meta.numbers ?? {}) as JsonObject)) {
-      // tfjs makes its step count at the first step only.
-      const isKnown = typeof fields[field] === 'number' || field === 'iterations_';
-      if (isKnown && typeof number === 'number') fields[field] = number;
-    }
-    // SGD and momentum keep a tensor made of the rate.
-    const { setLearningRate, learningRate } = fields;
-    if (typeof setLearningRate === 'function') setLearningRate.call(optimizer, learningRate);
-  });
+  plan.after(() => restoreMeta(fields, meta));
+}
+
+function restoreMeta(fields: Fields, meta: JsonObject): void {
+  // tfjs makes its step count at the first step only.
+  fields.iterations_ = undefined;
+  const stored = { ...((meta.numbers ?? {}) as JsonObject), ...((meta.flags ?? {}) as JsonObject) };
+  for (const [field, value] of Object.entries(stored)) {
+    const isKnown = field === 'iterations_' || typeof fields[field] === typeof value;
+    if (isKnown && (typeof value === 'number' || typeof value === 'boolean')) fields[field] = value;
+  }
+  restoreConstants(fields);
+}
+
+/** SGD keeps a tensor made of its rate, and momentum one made of its momentum besides. */
+function restoreConstants(fields: Fields): void {
+  const { setLearningRate, learningRate, m, momentum } = fields;
+  if (typeof setLearningRate === 'function') setLearningRate.call(fields, learningRate);
+  if (m instanceof tf.Tensor && typeof momentum === 'number') {
+    m.dispose();
+    fields.m = tf.keep(tf.scalar(momentum));
+  }
 }
 
 function planSlots(
@@ -111,12 +134,6 @@ function planSlots(
     }
     fields[field] = made;
   });
-}
-
-function assign(variable: tf.Variable, bytes: Uint8Array): void {
-  const value = tensorLike(variable, bytes);
-  variable.assign(value);
-  value.dispose();
 }
 
 function isSlots(value: unknown): value is (Slot | undefined)[] {

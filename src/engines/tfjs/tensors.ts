@@ -49,3 +49,10 @@ export function tensorLike(model: tf.Tensor, bytes: Uint8Array): tf.Tensor {
   const values = arrayOf(dtypeOf(model), bytes.slice()) as Float32Array | Int32Array | Uint8Array;
   return tf.tensor(values, model.shape, model.dtype);
 }
+
+/** Gives a variable the values of a checkpoint, at its own dtype and shape. */
+export function assignBytes(variable: tf.Variable, bytes: Uint8Array): void {
+  const value = tensorLike(variable, bytes);
+  variable.assign(value);
+  value.dispose();
+}

@@ -13,8 +13,13 @@ import type {
 import { clip, lossAndGradients, PendingGradients } from './gradients.ts';
 import { LoadPlan } from './load-plan.ts';
 import { type NamedWeight, namedWeights, trainableVariables } from './named-weights.ts';
-import { optimizerMeta, optimizerTensors, planOptimizer } from './optimizer-state.ts';
-import { alias, bytesOf, dtypeOf, tensorLike } from './tensors.ts';
+import {
+  disposeOptimizer,
+  optimizerMeta,
+  optimizerTensors,
+  planOptimizer,
+} from './optimizer-state.ts';
+import { alias, assignBytes, bytesOf, dtypeOf, tensorLike } from './tensors.ts';
 
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
@@ -36,6 +41,9 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       throw new MisconfigurationError(
         `${this.constructor.name}.configureOptimizers() must return a tf.Optimizer, such as tf.train.adam(0.001).`,
       );
+    }
+    if (this.#optimizer !== undefined && this.#optimizer !== optimizer) {
+      disposeOptimizer(this.#optimizer);
     }
     this.#optimizer = optimizer;
   }
@@ -102,10 +110,11 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const weights = this.#weights();
     for (const { name, variable } of weights) {
       const tensor = plan.take('model', name, variable);
-      if (tensor !== undefined) plan.after(() => assign(variable, tensor.bytes));
+      if (tensor !== undefined) plan.after(() => assignBytes(variable, tensor.bytes));
     }
     if (options.weightsOnly) {
       for (const group of ['optimizer', 'gradient', 'rng'] as const) plan.ignore(group);
+      plan.after(() => this.#pending.replace(new Map()));
     } else {
       planOptimizer(plan, this.#activeOptimizer, (meta.optimizer ?? {}) as JsonObject, weights);
       this.#planGradients(plan, weights);
@@ -141,13 +150,9 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   }
 
   dispose(): void {
-    const weights = this.#weights();
-    const names = weights.map(({ name }) => name);
-    if (this.#optimizer !== undefined) {
-      for (const { variable } of optimizerTensors(this.#optimizer, names)) variable.dispose();
-      this.#optimizer = undefined;
-    }
-    for (const { variable } of weights) variable.dispose();
+    if (this.#optimizer !== undefined) disposeOptimizer(this.#optimizer);
+    this.#optimizer = undefined;
+    for (const { variable } of this.#weights()) variable.dispose();
     this.#pending.replace(new Map());
   }
 
@@ -191,10 +196,4 @@ function lossOf(output: unknown): tf.Tensor {
   throw new MisconfigurationError(
     'trainingStep must return the loss: a scalar tensor, or an object with one as `loss`. It must not be async.',
   );
-}
-
-function assign(variable: tf.Variable, bytes: Uint8Array): void {
-  const value = tensorLike(variable, bytes);
-  variable.assign(value);
-  value.dispose();
 }
