@@ -3,7 +3,7 @@
  * from where it was when it is started again: `npm start`, `npm start -- --fresh --epochs 3 --out runs/other`.
  */
 import '@tensorflow/tfjs-layers';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -114,6 +114,27 @@ function dense(
   };
 }
 
+/** What is kept, and what was removed over the whole run, from the journal beside the checkpoints. */
+async function printSummary(): Promise<void> {
+  const rows = [...checkpoint.bestKModels].map(([path, score]) => ({
+    path,
+    score: score.toFixed(4),
+  }));
+  if (checkpoint.lastModelPath) rows.push({ path: checkpoint.lastModelPath, score: 'last' });
+  const kept = rows.map(async ({ path, score }) => ({
+    kept: relative('.', path),
+    val_acc: path === checkpoint.bestModelPath ? `${score} *` : score,
+    kB: Math.round((await stat(path)).size / 1000),
+  }));
+  console.table(await Promise.all(kept));
+  const journal = await readFile(join(checkpoint.dirpath, '.highwater/history.jsonl'), 'utf8');
+  const removed = journal
+    .split('\n')
+    .filter((line) => line.includes('"kind":"removed"'))
+    .map((line) => JSON.parse(line) as { path: string; reason: string });
+  for (const { path, reason } of removed) console.log(`removed ${relative('.', path)}: ${reason}`);
+}
+
 setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
 await tf.setBackend('wasm');
 if (values.fresh) await rm(values.out, { recursive: true, force: true });
@@ -158,15 +179,7 @@ try {
     ckptPath: 'last',
     signal: controller.signal,
   });
-  const best = checkpoint.bestModelPath;
-  console.table(
-    [...checkpoint.bestKModels].map(([path, score]) => ({
-      kept: relative('.', path),
-      val_acc: score.toFixed(4),
-      best: path === best ? '*' : '',
-    })),
-  );
-  if (checkpoint.lastModelPath) console.log(`last: ${relative('.', checkpoint.lastModelPath)}`);
+  await printSummary();
 } catch (error) {
   if (!controller.signal.aborted) throw error;
   console.log('Interrupted; everything is saved. Go on with the same command.');

@@ -186,6 +186,11 @@ export class ModelCheckpoint implements Callback {
   get stateKey(): string {
     return stateKeyOf(this.#options);
   }
+  /** How many folders deep the names go below `dirpath`. */
+  get folderDepth(): number {
+    const slashes = (template: string | undefined): number => template?.split('/').length ?? 1;
+    return Math.max(slashes(this.filename), slashes(this.CHECKPOINT_NAME_LAST)) - 1;
+  }
   /** Every file this callback counts as its own and still wants. */
   get keptPaths(): ReadonlySet<string> {
     return keptPaths(this.#state);

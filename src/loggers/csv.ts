@@ -73,13 +73,9 @@ export class CSVLogger implements Logger {
     return this.#saveDir;
   }
 
-  /**
-   * The version given, else the number of this run.
-   *
-   * @throws MisconfigurationError (`MISCONFIGURATION`) before `setup` or `resume` has found the number.
-   */
-  get version(): number | string {
-    return this.#version ?? notBegun('version');
+  /** The version given, else the number of this run; undefined until `setup` or `resume` has found it. */
+  get version(): number | string | undefined {
+    return this.#version;
   }
 
   /**

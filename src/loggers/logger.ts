@@ -18,9 +18,9 @@ export interface Logger {
   readonly name: string;
   /**
    * The run: a number `n` is spelt `version_n` in folders, a string stands as it is. A logger that numbers
-   * its runs may know it only after `setup` or `resume`, and throws before.
+   * its runs may know it only after `setup` or `resume`; undefined before.
    */
-  readonly version: number | string;
+  readonly version: number | string | undefined;
 
   /** Begins a new run: makes folders, finds a free version. Does nothing when the run has begun. */
   setup?(): Promise<void>;

@@ -3,8 +3,11 @@ import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
 
-/** How deep below a checkpoint folder names may make folders. */
-const MAX_DEPTH = 8;
+/** A folder of checkpoints, and how many folders deep its names go (`{epoch}/{step}`: 1). */
+export interface CheckpointFolder {
+  readonly path: string;
+  readonly depth: number;
+}
 
 /** A checkpoint that was found, with the order in which it was saved. */
 export interface FoundCheckpoint {
@@ -19,12 +22,12 @@ export interface FoundCheckpoint {
  */
 export async function findNewest(
   storage: Storage,
-  folders: readonly string[],
+  folders: readonly CheckpointFolder[],
   warn: (message: string) => void,
 ): Promise<FoundCheckpoint | undefined> {
   const found: FoundCheckpoint[] = [];
-  for (const folder of new Set(folders)) {
-    for await (const path of checkpointsIn(storage, folder, MAX_DEPTH)) {
+  for (const folder of folders) {
+    for await (const path of checkpointsIn(storage, folder)) {
       const reader = await openOrSetAside(storage, path, warn);
       if (reader?.isResumable) found.push({ reader, ...orderOf(reader.document ?? {}) });
     }
@@ -43,17 +46,56 @@ export async function findNewest(
 
 async function* checkpointsIn(
   storage: Storage,
-  folder: string,
-  depth: number,
+  { path: folder, depth }: CheckpointFolder,
 ): AsyncGenerator<string> {
   for await (const { path, kind } of storage.list(folder)) {
     const name = path.slice(path.lastIndexOf('/') + 1);
     if (kind === 'folder') {
-      if (depth > 0 && !name.startsWith('.')) yield* checkpointsIn(storage, path, depth - 1);
+      if (depth > 0 && !name.startsWith('.')) {
+        yield* checkpointsIn(storage, { path, depth: depth - 1 });
+      }
     } else if (kind === 'file' && name.endsWith('.ckpt')) {
       yield path;
     }
   }
+}
+
+/** Removes what dead writers left, in a folder and in those that its names go down to. */
+export async function sweepFolder(
+  storage: Storage,
+  { path: folder, depth }: CheckpointFolder,
+): Promise<void> {
+  await storage.sweep(folder);
+  if (depth === 0) return;
+  for await (const { path, kind } of storage.list(folder)) {
+    if (kind === 'folder') await sweepFolder(storage, { path, depth: depth - 1 });
+  }
+}
+
+/**
+ * The files of some callbacks that are newer than a step: what a run that went back on purpose left ahead
+ * of it. A file that cannot be read is nobody's.
+ */
+export async function filesAfter(
+  storage: Storage,
+  folder: CheckpointFolder,
+  globalStep: number,
+  stateKeys: ReadonlySet<string>,
+): Promise<readonly string[]> {
+  const newer: string[] = [];
+  for await (const path of checkpointsIn(storage, folder)) {
+    let document: JsonObject | undefined;
+    try {
+      ({ document } = await CheckpointReader.open(storage, path));
+    } catch (error) {
+      if (error instanceof CheckpointFileError) continue;
+      throw error;
+    }
+    const save = document?.save as StoredSave | undefined;
+    const isTheirs = save?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
+    if (isTheirs && orderOf(document ?? {}).globalStep > globalStep) newer.push(path);
+  }
+  return newer.sort();
 }
 
 async function openOrSetAside(
@@ -118,7 +160,12 @@ export async function finishSave(
 }
 
 interface StoredSave {
-  readonly names?: readonly { path: string; linkTo?: string; weightsOnly?: boolean }[];
+  readonly names?: readonly {
+    readonly path: string;
+    readonly linkTo?: string;
+    readonly weightsOnly?: boolean;
+    readonly stateKey?: string;
+  }[];
   readonly removals?: readonly string[];
 }
 

@@ -9,6 +9,8 @@ import type { Storage } from '../storages/storage.ts';
 /** A callback that saves, as the Trainer sees it. */
 export interface CheckpointOwner {
   readonly dirpath: string;
+  /** How many folders deep its names go below `dirpath`. */
+  readonly folderDepth: number;
   readonly stateKey: string;
   readonly saveWeightsOnly: boolean;
   readonly keptPaths: ReadonlySet<string>;

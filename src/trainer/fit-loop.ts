@@ -269,9 +269,13 @@ export class FitLoop {
   }
 
   async #trainSave(): Promise<void> {
-    const { hooks, completed } = this.#context;
-    await this.#save({ next: 'finished' }, () => hooks.runCheckpoints('onTrainEnd'));
-    await completed('trainEnd');
+    await this.saveTrainEnd();
+    await this.#context.completed('trainEnd');
+  }
+
+  /** What the callbacks save at the end of training. */
+  async saveTrainEnd(): Promise<void> {
+    await this.#save({ next: 'finished' }, () => this.#context.hooks.runCheckpoints('onTrainEnd'));
   }
 
   #scope(isBatchHook: boolean): void {

@@ -4,7 +4,7 @@ import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { trimJournal } from '../saving/journal.ts';
-import { finishSave } from '../saving/recovery.ts';
+import { type CheckpointFolder, filesAfter, finishSave, sweepFolder } from '../saving/recovery.ts';
 import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { extractTensors } from '../saving/user-values.ts';
@@ -14,11 +14,16 @@ import { callbackStates, VERSION } from './checkpoint-content.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
+import {
+  findCheckpoint,
+  loggerRun,
+  type ResumeSource,
+  type SearchPlaces,
+} from './find-checkpoint.ts';
 import { type FitContext, FitLoop, Interrupted } from './fit-loop.ts';
 import { Hooks } from './hooks.ts';
 import { type LogScope, MetricStore } from './metrics.ts';
 import {
-  absolutePath,
   defaultLoggers,
   defaultStorage,
   type ObservedHook,
@@ -26,8 +31,9 @@ import {
   type TrainerSettings,
 } from './options.ts';
 import { type Progress, progressToJson, START } from './progress.ts';
-import { resolveCheckpoint, restoreCheckpoint } from './restore.ts';
+import { restoreCheckpoint } from './restore.ts';
 import { Rng } from './rng.ts';
+import { RunFolders } from './run-folders.ts';
 import { batchCount, planValidation } from './schedule.ts';
 import type { FitOptions, Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
@@ -54,6 +60,8 @@ export class FitRun {
   readonly #train: DataSource;
   readonly #val: readonly DataSource[];
   readonly #valLimits: readonly number[];
+  readonly #owners: readonly CheckpointOwner[];
+  readonly #runFolders: RunFolders;
 
   constructor(
     trainer: Trainer,
@@ -89,11 +97,13 @@ export class FitRun {
       batchCount('limitValBatches', source, settings.limitValBatches),
     );
     this.hasValidation = this.#valLimits.some((limit) => limit > 0);
+    this.#owners = trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
+    this.#runFolders = new RunFolders(options, this.loggers[0], this.#owners);
     const storage = options.storage ?? defaultStorage();
     const saver = new Saver({ storage });
     this.checkpointing = new Checkpointing(
       {
-        owners: trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[],
+        owners: this.#owners,
         event: async (hook, elapsedMs) => ({
           hook,
           epoch: trainer.currentEpoch,
@@ -126,9 +136,11 @@ export class FitRun {
       throw new MisconfigurationError('Trainer.fit: the training data is empty: its length is 0.');
     }
     const plan = planValidation(this.#settings, trainBatches, this.hasValidation);
-    const found = await this.#findCheckpoint();
-    if (found?.logger === undefined) for (const logger of this.loggers) await logger.setup?.();
-    this.checkpointing.defaultFolder ||= this.#folderFor();
+    const { ckptPath } = this.#fit;
+    const found = ckptPath ? await findCheckpoint(ckptPath, this.#places) : undefined;
+    await this.#beginLoggers(found);
+    this.checkpointing.defaultFolder =
+      found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
     await this.#setUp();
     await this.#module.setupOptimizers();
     const context: FitContext = {
@@ -164,8 +176,16 @@ export class FitRun {
       const suffix = isNothingLeft ? '; nothing left to train' : '';
       this.#trainer.info(`resumed from ${found.reader.path}${suffix}`);
     }
+    if (isNothingLeft && restored !== undefined && !isEnd) await this.#closeRun(loop);
     if (isNothingLeft || trainBatches === 0) return;
     await this.#trainAndFinish(context, loop);
+  }
+
+  /** The saves of a train end that a crash has prevented; none when the run had ended. */
+  async #closeRun(loop: FitLoop): Promise<void> {
+    this.#maySave = !this.#settings.fastDevRun;
+    await loop.saveTrainEnd();
+    await this.checkpointing.flush();
   }
 
   async #trainAndFinish(context: FitContext, loop: FitLoop): Promise<void> {
@@ -215,10 +235,10 @@ export class FitRun {
     await this.#hooks.runCheckpoints('setup', 'fit');
     if (this.#settings.fastDevRun) return;
     const { storage } = this.checkpointing;
-    for (const folder of this.#folders()) {
-      await storage.prepare(folder);
-      await storage.sweep(folder);
-      await trimJournal(storage, folder);
+    for (const folder of this.#folders) {
+      await storage.prepare(folder.path);
+      await sweepFolder(storage, folder);
+      await trimJournal(storage, folder.path);
     }
     for (const logger of this.loggers) await logger.logHyperparams?.(this.#module.hparams);
   }
@@ -250,59 +270,22 @@ export class FitRun {
 
   // Checkpoints ----------------------------------------------------------------------------------------
 
-  #folders(): readonly string[] {
-    const owners = this.#trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
-    return [...new Set(owners.map(({ dirpath }) => dirpath || this.checkpointing.defaultFolder))];
-  }
-
-  /** `<base>/<logger name>/<version>/checkpoints`, or `<base>/checkpoints` without a logger. */
-  #folderFor(version?: number | string): string {
-    const [logger] = this.loggers;
-    const base = this.#options.weightsSavePath ?? logger?.saveDir ?? this.#trainer.defaultRootDir;
-    const parts = [base];
-    if (logger !== undefined) {
-      const run = version ?? logger.version;
-      parts.push(logger.name, typeof run === 'number' ? `version_${run}` : run);
+  /** Loggers go on with the run that is resumed, or begin a new one. */
+  async #beginLoggers(found: ResumeSource | undefined): Promise<void> {
+    const stored = (found?.reader.document?.loggers ?? []) as readonly JsonValue[];
+    const goesOn = this.#fit.ckptPath === 'last' || this.#fit.ckptPath === 'best';
+    for (const [index, logger] of this.loggers.entries()) {
+      const run = await loggerRun(logger, stored[index], goesOn);
+      if (run === undefined || logger.resume === undefined) await logger.setup?.();
+      else await logger.resume(run.version, run.position);
     }
-    return absolutePath([...parts, 'checkpoints'].filter((part) => part !== '').join('/'));
-  }
-
-  async #findCheckpoint(): Promise<{ reader: CheckpointReader; logger?: Logger } | undefined> {
-    const { ckptPath } = this.#fit;
-    if (ckptPath === undefined || ckptPath === null || ckptPath === '') return undefined;
-    const { storage } = this.checkpointing;
-    const warn = (message: string): void => this.#trainer.warnOnce(message);
-    if (ckptPath !== 'last' && ckptPath !== 'best') {
-      const reader = await resolveCheckpoint(storage, absolutePath(ckptPath), [], warn);
-      return reader === undefined ? undefined : { reader };
-    }
-    const [logger] = this.loggers;
-    const versions = logger?.versions === undefined ? [] : [...(await logger.versions())].reverse();
-    const folders =
-      versions.length > 0
-        ? versions.map((version) => this.#folderFor(version))
-        : [this.#folderFor()];
-    for (const [index, folder] of folders.entries()) {
-      this.checkpointing.defaultFolder = folder;
-      const reader = await resolveCheckpoint(storage, ckptPath, this.#folders(), warn);
-      const version = versions[index];
-      if (reader === undefined) continue;
-      if (logger?.resume === undefined || version === undefined || !isInside(folder, reader.path)) {
-        if (version !== undefined) this.checkpointing.defaultFolder = '';
-        return { reader };
-      }
-      const stored = (reader.document?.loggers ?? []) as readonly JsonValue[];
-      await logger.resume(version, stored[0] ?? null);
-      return { reader, logger };
-    }
-    this.checkpointing.defaultFolder = '';
-    return undefined;
   }
 
   async #restore(reader: CheckpointReader): ReturnType<typeof restoreCheckpoint> {
-    const folders = this.#folders();
-    const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder, path));
+    const folders = this.#folders;
+    const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
     if (!this.#settings.fastDevRun) await finishSave(this.checkpointing.storage, reader, isOwn);
+    await this.#reportNewer(reader);
     this.checkpointing.resumedFrom = reader.path;
     this.#trainer.resumedFrom = reader.path;
     const restored = await restoreCheckpoint(reader, {
@@ -332,6 +315,34 @@ export class FitRun {
     return restored;
   }
 
+  get #places(): SearchPlaces {
+    return {
+      storage: this.checkpointing.storage,
+      folders: this.#runFolders,
+      logger: this.loggers[0],
+      warn: (message) => this.#trainer.warnOnce(message),
+    };
+  }
+
+  get #folders(): readonly CheckpointFolder[] {
+    return this.#runFolders.all(this.checkpointing.defaultFolder);
+  }
+
+  /** A run that went back on purpose leaves files ahead of it: they do not rank, and nobody removes them. */
+  async #reportNewer(reader: CheckpointReader): Promise<void> {
+    const globalStep = Number(reader.document?.globalStep ?? 0);
+    const keys = new Set(this.#owners.map(({ stateKey }) => stateKey));
+    for (const folder of this.#folders) {
+      const files = await filesAfter(this.checkpointing.storage, folder, globalStep, keys);
+      if (files.length === 0) continue;
+      this.#trainer.warnOnce(
+        `'${folder.path}' holds ${files.length} checkpoints that are newer than the one resumed from ` +
+          `(globalStep ${globalStep}). They do not rank, and new saves beside them get a version. If they are ` +
+          `not wanted: rm ${files.map((path) => `'${path}'`).join(' ')}`,
+      );
+    }
+  }
+
   async #capture(): Promise<Snapshot> {
     for (const logger of this.loggers) await logger.save?.();
     const metrics = await this.metrics.stateDict();
@@ -352,7 +363,10 @@ export class FitRun {
         train: loop?.feedPosition as JsonObject | undefined,
         val: this.#val.map((source) => source.stateDict?.() ?? null),
       },
-      loggers: this.loggers.map((logger) => logger.position?.() ?? null),
+      loggers: this.loggers.map((logger) => ({
+        version: logger.version ?? null,
+        position: logger.position?.() ?? null,
+      })),
     };
     for (const callback of this.#trainer.callbacks) {
       await callback.onSaveCheckpoint?.(this.#trainer, this.#module, checkpoint);

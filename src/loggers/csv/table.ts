@@ -77,8 +77,8 @@ function rowsOf(text: string, columns: number): string[] {
 /** The table that a text is, every byte of it; undefined when it is none, or anything else is in it. */
 export function wholeTable(text: string): Table | undefined {
   const table = parseTable(text);
-  const isWhole = table !== undefined && tableText(table) === text.replaceAll('\r\n', '\n');
-  return isWhole ? table : undefined;
+  const plain = (lines: string): string => lines.replaceAll('\r\n', '\n');
+  return table !== undefined && plain(tableText(table)) === plain(text) ? table : undefined;
 }
 
 /**

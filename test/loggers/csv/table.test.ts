@@ -50,6 +50,11 @@ describe('a table', () => {
     expect(text).toBe('step,"a,b","say ""x""","two\nlines"\n1,2,3,4\n');
   });
 
+  it('reads back a name that holds a Windows line break', () => {
+    const table = { columns: ['step', '\r\n', ''], rows: ['1,2,'] };
+    expect(wholeTable(tableText(table))).toEqual(table);
+  });
+
   it('reads back what it wrote', () => {
     fc.assert(
       fc.property(tables, (table) => {

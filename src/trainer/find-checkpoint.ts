@@ -1,0 +1,104 @@
+import { MisconfigurationError } from '../errors.ts';
+import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { Logger } from '../loggers/logger.ts';
+import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { type CheckpointFolder, findNewest } from '../saving/recovery.ts';
+import type { Storage } from '../storages/storage.ts';
+import { absolutePath } from './options.ts';
+import type { RunFolders } from './run-folders.ts';
+
+/** The checkpoint to resume from. */
+export interface ResumeSource {
+  readonly reader: CheckpointReader;
+  /** Where callbacks without `dirpath` go on saving, when that is an earlier run's folder. */
+  readonly defaultFolder: string | undefined;
+}
+
+/** Where `ckptPath` is looked for. */
+export interface SearchPlaces {
+  readonly storage: Storage;
+  readonly folders: RunFolders;
+  readonly logger: Logger | undefined;
+  warn(message: string): void;
+}
+
+/**
+ * The checkpoint that `ckptPath` means. `'last'` and `'best'` look through the runs of a logger that numbers
+ * them, the newest first.
+ *
+ * @returns undefined for `'last'` when there is none yet.
+ * @throws MisconfigurationError for a file that cannot be resumed from, and for `'best'` when there is none.
+ */
+export async function findCheckpoint(
+  ckptPath: string,
+  places: SearchPlaces,
+): Promise<ResumeSource | undefined> {
+  const { storage, folders, logger, warn } = places;
+  if (ckptPath !== 'last' && ckptPath !== 'best') {
+    return { reader: await openWhole(storage, absolutePath(ckptPath)), defaultFolder: undefined };
+  }
+  const versions = [...((await logger?.versions?.()) ?? [])].reverse();
+  const runs =
+    versions.length > 0 ? versions.map((v) => folders.defaultFolder(v)) : [folders.defaultFolder()];
+  for (const defaultFolder of runs) {
+    const reader = await resolve(storage, ckptPath, folders.all(defaultFolder), warn);
+    if (reader !== undefined) return { reader, defaultFolder };
+  }
+  if (ckptPath === 'last') return undefined;
+  throw new MisconfigurationError(
+    `fit({ckptPath: 'best'}): there is no checkpoint of this run yet. Train first, or give a path.`,
+  );
+}
+
+/** The version of a logger's run that a resume goes on with, and where its rows stood; or begin anew. */
+export async function loggerRun(
+  logger: Logger,
+  stored: JsonValue | undefined,
+  goesOn: boolean,
+): Promise<{ readonly version: number | string; readonly position: JsonValue } | undefined> {
+  const { version, position = null } = (stored ?? {}) as JsonObject;
+  if (typeof version !== 'number' && typeof version !== 'string') return undefined;
+  const isGiven = logger.version === version;
+  const isNumbered = goesOn && ((await logger.versions?.()) ?? []).includes(version as number);
+  return isGiven || isNumbered ? { version, position } : undefined;
+}
+
+/** The checkpoint that `ckptPath` means in some folders; undefined when there is none in them. */
+async function resolve(
+  storage: Storage,
+  ckptPath: 'last' | 'best',
+  folders: readonly CheckpointFolder[],
+  warn: (message: string) => void,
+): Promise<CheckpointReader | undefined> {
+  const newest = (await findNewest(storage, folders, warn))?.reader;
+  if (ckptPath === 'last' || newest === undefined) return newest;
+  const best = bestNamedBy(newest);
+  if (best === undefined) {
+    throw new MisconfigurationError(
+      `fit({ckptPath: 'best'}): the newest checkpoint, '${newest.path}', names no best one.`,
+      { details: { newest: newest.path, folders } },
+    );
+  }
+  return await openWhole(storage, best);
+}
+
+async function openWhole(storage: Storage, path: string): Promise<CheckpointReader> {
+  const reader = await CheckpointReader.open(storage, path);
+  if (reader.isResumable) return reader;
+  const what =
+    reader.document === undefined ? 'a plain safetensors file' : 'a weights-only checkpoint';
+  throw new MisconfigurationError(
+    `fit({ckptPath: '${path}'}): this is ${what}, without optimizer and loop state, so training cannot go on ` +
+      `from it. Load its weights with loadFromCheckpoint, or resume from a full checkpoint.`,
+    { details: { path } },
+  );
+}
+
+function bestNamedBy(reader: CheckpointReader): string | undefined {
+  const callbacks = (reader.document?.callbacks ?? {}) as JsonObject;
+  for (const state of Object.values(callbacks)) {
+    const path = (state as JsonObject | undefined)?.bestModelPath;
+    if (typeof path === 'string' && path !== '') return path;
+  }
+  return undefined;
+}

@@ -1,0 +1,113 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  CSVLogger,
+  ModelCheckpoint,
+  type ModelCheckpointOptions,
+  Trainer,
+  type TrainerOptions,
+} from '../../src/index.ts';
+import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+
+class Model extends ArrayModule {
+  constructor() {
+    super({ weight: [0] });
+  }
+
+  override trainingStep(batch: number): LossAndGradients {
+    this.log('loss', batch);
+    return { loss: batch, gradients: { weight: [batch] } };
+  }
+}
+
+let root: string;
+const messages: string[] = [];
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'highwater-resume-'));
+  messages.length = 0;
+});
+afterEach(() => rm(root, { recursive: true }));
+
+async function run(
+  maxEpochs: number,
+  ckptPath: string | undefined,
+  options: TrainerOptions = {},
+  checkpoint: ModelCheckpointOptions = { saveLast: true },
+): Promise<{ trainer: Trainer; checkpoint: ModelCheckpoint }> {
+  const callback = new ModelCheckpoint(checkpoint);
+  const push = (message: string): void => void messages.push(message);
+  const trainer = new Trainer({
+    maxEpochs,
+    defaultRootDir: root,
+    callbacks: [callback],
+    enableProgressBar: false,
+    logEveryNSteps: 1,
+    console: { info: push, warn: push },
+    ...options,
+  });
+  await trainer.fit(new Model(), { trainDataloaders: [1, 2, 3], ckptPath });
+  return { trainer, checkpoint: callback };
+}
+
+describe('with a logger that numbers its runs', () => {
+  const logger = (): CSVLogger => new CSVLogger({ saveDir: join(root, 'logs'), name: 'exp' });
+
+  it("starts run 0 when 'last' finds nothing, and saves below it", async () => {
+    const { checkpoint } = await run(1, 'last', { logger: logger() });
+    expect(checkpoint.dirpath).toBe(join(root, 'logs/exp/version_0/checkpoints'));
+  });
+
+  it('goes on in the newest run that has a checkpoint, with neither lost nor doubled rows', async () => {
+    await run(1, 'last', { logger: logger() });
+    const { checkpoint } = await run(3, 'last', { logger: logger() });
+    expect(checkpoint.dirpath).toBe(join(root, 'logs/exp/version_0/checkpoints'));
+    expect(await readdir(join(root, 'logs/exp'))).toEqual(['version_0']);
+    const rows = await readFile(join(root, 'logs/exp/version_0/metrics.csv'), 'utf8');
+
+    await run(3, undefined, { logger: logger() });
+    const uninterrupted = await readFile(join(root, 'logs/exp/version_1/metrics.csv'), 'utf8');
+    expect(rows).toBe(uninterrupted);
+    expect(uninterrupted.trim().split('\n')).toHaveLength(10);
+  });
+});
+
+describe('a finished run', () => {
+  it('does nothing and says so', async () => {
+    await run(2, undefined, { logger: false });
+    const { trainer } = await run(2, 'last', { logger: false });
+    expect(messages.at(-1)).toMatch(/^resumed from .*; nothing left to train$/);
+    expect(trainer.globalStep).toBe(6);
+  });
+
+  it('goes on when its limit is raised', async () => {
+    await run(2, undefined, { logger: false });
+    const { trainer } = await run(3, 'last', { logger: false });
+    expect(trainer.globalStep).toBe(9);
+  });
+});
+
+describe('a run that went back on purpose', () => {
+  it('reports once the files that are newer, and saves beside them under a version', async () => {
+    const all = { saveTopK: -1, filename: '{epoch}' };
+    const first = await run(3, undefined, { logger: false }, all);
+    const back = join(first.checkpoint.dirpath, 'epoch=0.ckpt');
+    await run(2, back, { logger: false }, all);
+    const reports = messages.filter((message) => message.includes('newer than'));
+    expect(reports).toHaveLength(1);
+    expect(reports[0]).toMatch(/2 checkpoints .*epoch=1\.ckpt' .*epoch=2\.ckpt'/s);
+    expect(
+      (await readdir(first.checkpoint.dirpath)).filter((name) => name[0] !== '.').sort(),
+    ).toEqual(['epoch=0.ckpt', 'epoch=1-v1.ckpt', 'epoch=1.ckpt', 'epoch=2.ckpt']);
+  });
+});
+
+it('makes the last file that a crash at the end of training has prevented', async () => {
+  const options = { saveLast: true, everyNEpochs: 2, filename: 'a' } as const;
+  const { checkpoint } = await run(2, undefined, { logger: false }, options);
+  await rm(checkpoint.lastModelPath);
+  const again = await run(2, 'last', { logger: false }, options);
+  expect(again.checkpoint.lastModelPath).toBe(checkpoint.lastModelPath);
+  expect(await readdir(checkpoint.dirpath)).toContain('last.ckpt');
+});
