@@ -9,7 +9,7 @@ import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Callback, DataLoader, ModelCheckpoint, Rng, Trainer } from 'highwater';
+import { DataLoader, ModelCheckpoint, Rng, Trainer } from 'highwater';
 import { TfjsModule } from 'highwater/tfjs';
 
 const { values } = parseArgs({
@@ -147,20 +147,11 @@ const checkpoint = new ModelCheckpoint({
   saveLast: true,
   filename: '{epoch}-{val_acc:.3f}',
 });
-const report: Callback = {
-  onTrainEpochEnd: (trainer) => {
-    const { val_acc: accuracy = Number.NaN, train_loss: loss = Number.NaN } =
-      trainer.callbackMetrics;
-    console.log(
-      `epoch ${trainer.currentEpoch}  step ${trainer.globalStep}  train_loss ${loss.toFixed(4)}  val_acc ${accuracy.toFixed(4)}`,
-    );
-  },
-};
 const trainer = new Trainer({
   maxEpochs: Number(values.epochs),
   defaultRootDir: values.out,
   logger: false,
-  callbacks: [report, checkpoint],
+  callbacks: [checkpoint],
 });
 
 const controller = new AbortController();

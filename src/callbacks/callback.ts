@@ -62,6 +62,8 @@ export interface Callback {
   ): unknown;
   /** `fit` is about to throw `error`. */
   onException?(trainer: Trainer, module: TrainingModule, error: unknown): unknown;
+  /** The Trainer is about to print a message: whatever draws on the terminal makes room. */
+  onMessage?(): void;
   /** Adds to a checkpoint about to be written. */
   onSaveCheckpoint?(trainer: Trainer, module: TrainingModule, checkpoint: Checkpoint): unknown;
   /** Reads a checkpoint that is being resumed from, before the weights are restored. */

@@ -44,7 +44,11 @@ export class FitRun {
   readonly rng: Rng;
   readonly checkpointing: Checkpointing;
   readonly loggers: readonly Logger[];
+  /** Batches of a training epoch, and of each validation loader. */
+  readonly trainBatches: number;
+  readonly valLimits: readonly number[];
   readonly hasValidation: boolean;
+  sanityChecking = false;
   scope: LogScope | undefined;
   loop: FitLoop | undefined;
   sequence: number;
@@ -59,7 +63,6 @@ export class FitRun {
   readonly #hooks: Hooks;
   readonly #train: DataSource;
   readonly #val: readonly DataSource[];
-  readonly #valLimits: readonly number[];
   readonly #owners: readonly CheckpointOwner[];
   readonly #runFolders: RunFolders;
 
@@ -89,14 +92,15 @@ export class FitRun {
       );
     }
     this.#train = train;
+    this.trainBatches = batchCount('limitTrainBatches', train, settings.limitTrainBatches);
     this.#val =
       module.validationStep === undefined
         ? []
         : dataSources(fit.valDataloaders ?? module.valDataloader?.());
-    this.#valLimits = this.#val.map((source) =>
+    this.valLimits = this.#val.map((source) =>
       batchCount('limitValBatches', source, settings.limitValBatches),
     );
-    this.hasValidation = this.#valLimits.some((limit) => limit > 0);
+    this.hasValidation = this.valLimits.some((limit) => limit > 0);
     this.#owners = trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
     this.#runFolders = new RunFolders(options, this.loggers[0], this.#owners);
     const storage = options.storage ?? defaultStorage();
@@ -127,11 +131,7 @@ export class FitRun {
   }
 
   async fit(progress: Progress): Promise<void> {
-    const trainBatches = batchCount(
-      'limitTrainBatches',
-      this.#train,
-      this.#settings.limitTrainBatches,
-    );
+    const { trainBatches } = this;
     if (this.#train.length === 0) {
       throw new MisconfigurationError('Trainer.fit: the training data is empty: its length is 0.');
     }
@@ -152,7 +152,7 @@ export class FitRun {
       checkpointing: this.checkpointing,
       loggers: this.loggers,
       train: { source: this.#train, batches: trainBatches },
-      validation: { sources: this.#val, limits: this.#valLimits },
+      validation: { sources: this.#val, limits: this.valLimits },
       plan,
       signal: this.#fit.signal,
       shouldStop: () => this.#trainer.shouldStop,
@@ -249,12 +249,14 @@ export class FitRun {
     const metrics = await this.metrics.stateDict();
     const rng = this.rng.stateDict();
     const positions = this.#val.map((source) => source.stateDict?.());
-    const limits = this.#valLimits.map((limit) => Math.min(limit, batches));
+    const limits = this.valLimits.map((limit) => Math.min(limit, batches));
+    this.sanityChecking = true;
     await this.#hooks.run('onSanityCheckStart');
     await runValidation({ ...context, sources: this.#val, limits }, 0);
     await this.#hooks.run('onValidationEnd');
     await this.#completed('sanityValidationEnd', {});
     await this.#hooks.run('onSanityCheckEnd');
+    this.sanityChecking = false;
     await this.metrics.clear();
     this.metrics.loadStateDict(metrics);
     this.rng.loadStateDict(rng);

@@ -1,5 +1,6 @@
 import type { Callback } from '../callbacks/callback.ts';
 import { ModelCheckpoint } from '../callbacks/model-checkpoint.ts';
+import { ProgressBar } from '../callbacks/progress-bar.ts';
 import { type Duration, durationMs } from '../checkpoint/duration.ts';
 import { absoluteFolder } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
@@ -239,7 +240,7 @@ function refuse(option: string, value: unknown, allowed: string): never {
 }
 
 /**
- * The callbacks, with a `ModelCheckpoint` when there is none and none is forbidden.
+ * The callbacks, with a `ProgressBar` and a `ModelCheckpoint` when there is none and none is forbidden.
  *
  * @throws MisconfigurationError when there is one although `enableCheckpointing` is false.
  */
@@ -252,8 +253,15 @@ export function defaultCallbacks(options: TrainerOptions): readonly Callback[] {
       'Trainer: enableCheckpointing is false, but there is a ModelCheckpoint among the callbacks. Remove one.',
     );
   }
-  return hasCheckpoint || !isEnabled ? given : [...given, new ModelCheckpoint()];
+  const bar = (options.enableProgressBar ?? true) && !given.some(isProgressBar);
+  const added = [
+    ...(bar ? [new ProgressBar()] : []),
+    ...(hasCheckpoint || !isEnabled ? [] : [new ModelCheckpoint()]),
+  ];
+  return [...given, ...added];
 }
+
+const isProgressBar = (callback: Callback): boolean => callback instanceof ProgressBar;
 
 /** The loggers: a `CSVLogger` in `defaultRootDir` unless there are others or none is wanted. */
 export function defaultLoggers(options: TrainerOptions): readonly Logger[] {

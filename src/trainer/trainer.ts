@@ -83,6 +83,22 @@ export class Trainer implements ModuleHost {
   get progressBarMetrics(): Readonly<Record<string, number>> {
     return this.#run?.metrics.values(({ progBar }) => progBar) ?? {};
   }
+  /** Batches completed in the current epoch of training. */
+  get batchesInEpoch(): number {
+    return (this.#run?.loop?.progress ?? this.#progress).batchesInEpoch;
+  }
+  /** Batches of a training epoch; Infinity when the data has no length and no limit. */
+  get numTrainingBatches(): number {
+    return this.#active.trainBatches;
+  }
+  /** Batches of each validation loader. */
+  get numValBatches(): readonly number[] {
+    return this.#active.valLimits;
+  }
+  /** Whether the validation that runs is the check before training. */
+  get sanityChecking(): boolean {
+    return this.#active.sanityChecking;
+  }
   get loggers(): readonly Logger[] {
     return this.#run?.loggers ?? [];
   }
@@ -114,13 +130,16 @@ export class Trainer implements ModuleHost {
     metrics.log(name, value, options, scope);
   }
 
+  /** Prints a message. */
   info(message: string): void {
+    for (const callback of this.callbacks) callback.onMessage?.();
     this.#console.info(message);
   }
   /** Prints a warning, the same one only once. */
   warnOnce(message: string): void {
     if (this.#warned.has(message)) return;
     this.#warned.add(message);
+    for (const callback of this.callbacks) callback.onMessage?.();
     this.#console.warn(message);
   }
 
