@@ -80,28 +80,25 @@ export class BatchFeed {
   }
 }
 
-function positionOf(source: DataSource, served: number): FeedPosition {
+/** Where a source stands when no feed is open. */
+export function positionOf(source: DataSource, served: number): FeedPosition {
   return source.stateDict === undefined
     ? { kind: 'served', batches: served }
     : { kind: 'state', state: source.stateDict() };
 }
 
 /**
- * A feed that goes on where a stored position says: by the source's own state, or by iterating past the
- * batches that were served.
+ * A feed for the rest of an epoch of which `served` batches are done. A source that keeps its own state has
+ * been told it ({@link restoreSource}); of any other, the batches that were served are iterated past.
  *
  * @throws MisconfigurationError when the source ends before that.
  */
-export async function feedFrom(
+export async function feedAfter(
   source: DataSource,
   limit: number,
   served: number,
-  position: FeedPosition | undefined,
 ): Promise<BatchFeed> {
-  if (position?.kind === 'state' && source.loadStateDict !== undefined) {
-    source.loadStateDict(position.state);
-    return new BatchFeed(source, limit, served);
-  }
+  if (source.stateDict !== undefined) return new BatchFeed(source, limit, served);
   const feed = new BatchFeed(source, limit);
   for (let i = 0; i < served; i++) {
     if ((await feed.next()) === undefined) {
@@ -114,6 +111,11 @@ export async function feedFrom(
     feed.complete();
   }
   return feed;
+}
+
+/** Tells a source that keeps its own state where it stood. */
+export function restoreSource(source: DataSource, position: FeedPosition | undefined): void {
+  if (position?.kind === 'state') source.loadStateDict?.(position.state);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { Logger } from '../loggers/logger.ts';
-import { type BatchFeed, type FeedPosition, feedFrom } from './batch-feed.ts';
+import { type BatchFeed, type FeedPosition, feedAfter, positionOf } from './batch-feed.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import type { DataSource } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
@@ -47,14 +47,12 @@ export class FitLoop {
   #progress: Progress;
   #after: Progress | undefined;
   #feed: BatchFeed | undefined;
-  #resumeAt: FeedPosition | undefined;
   #rngState: RngState;
   #startedMs = performance.now();
 
-  constructor(context: FitContext, progress: Progress, resumeAt: FeedPosition | undefined) {
+  constructor(context: FitContext, progress: Progress) {
     this.#context = context;
     this.#progress = progress;
-    this.#resumeAt = resumeAt;
     this.#rngState = context.rng.stateDict();
   }
 
@@ -66,11 +64,10 @@ export class FitLoop {
     return this.#after ?? this.#progress;
   }
 
-  /** Where the training data stands, for a checkpoint; undefined between epochs. */
-  get feedPosition(): FeedPosition | undefined {
-    const { next, batchesInEpoch } = this.resumePoint;
-    if (next === 'epochStart' || next === 'finished') return undefined;
-    return this.#feed?.position ?? this.#resumeAt ?? { kind: 'served', batches: batchesInEpoch };
+  /** Where the training data stands, for a checkpoint. */
+  get feedPosition(): FeedPosition {
+    const { source } = this.#context.train;
+    return this.#feed?.position ?? positionOf(source, this.resumePoint.batchesInEpoch);
   }
 
   /** Whether nothing is left within the limits. */
@@ -151,7 +148,7 @@ export class FitLoop {
       this.#move({ next: 'epochEnd' });
       return;
     }
-    this.#feed ??= await this.#openFeed();
+    this.#feed ??= await feedAfter(train.source, train.batches, batchIdx);
     const fed = await this.#feed.next();
     if (fed === undefined) {
       if (batchIdx === 0) throw emptyData(epoch);
@@ -195,14 +192,6 @@ export class FitLoop {
     await hooks.guard('optimizerStep', () =>
       module.optimizerStep(value === undefined ? undefined : { value, algorithm }),
     );
-  }
-
-  async #openFeed(): Promise<BatchFeed> {
-    const { train } = this.#context;
-    const { batchesInEpoch } = this.#progress;
-    const resumeAt = this.#resumeAt;
-    this.#resumeAt = undefined;
-    return await feedFrom(train.source, train.batches, batchesInEpoch, resumeAt);
   }
 
   async #batchSave(): Promise<void> {

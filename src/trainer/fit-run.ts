@@ -1,6 +1,6 @@
 import { isInside } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
-import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { trimJournal } from '../saving/journal.ts';
@@ -165,11 +165,7 @@ export class FitRun {
     const from = restored?.progress ?? progress;
     const isEnd = from.next === 'finished';
     // A finished run goes on when its limits were raised.
-    const loop = new FitLoop(
-      context,
-      isEnd ? { ...from, next: 'epochStart' } : from,
-      restored?.feed,
-    );
+    const loop = new FitLoop(context, isEnd ? { ...from, next: 'epochStart' } : from);
     this.loop = loop;
     const isNothingLeft = loop.isLimitReached && loop.progress.next === 'epochStart';
     if (restored !== undefined && found !== undefined) {
@@ -307,7 +303,7 @@ export class FitRun {
     this.sequence = restored.sequence;
     this.#trainer.shouldStop = reader.document?.shouldStop === true;
     this.sanityEpoch = Number(reader.document?.epoch ?? 0);
-    const isMidEpoch = restored.feed !== undefined;
+    const isMidEpoch = !['epochStart', 'finished'].includes(restored.progress.next);
     if (isMidEpoch && !isExactlyResumable(this.#train)) {
       this.#trainer.warnOnce(
         'The training data has neither a state nor a length, so this resume in the middle of an epoch cannot ' +
@@ -362,7 +358,7 @@ export class FitRun {
       metrics,
       rng: this.rng.stateDict(),
       dataloaders: {
-        train: loop?.feedPosition as JsonObject | undefined,
+        train: loop?.feedPosition,
         val: this.#val.map((source) => source.stateDict?.() ?? null),
       },
       loggers: this.loggers.map((logger) => ({

@@ -4,7 +4,7 @@ import { CheckpointFileError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { restoreTensors } from '../saving/user-values.ts';
-import type { FeedPosition } from './batch-feed.ts';
+import { type FeedPosition, restoreSource } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { callbacksByKey } from './checkpoint-content.ts';
 import type { DataSource } from './data-source.ts';
@@ -29,7 +29,6 @@ export interface RestoreTarget {
 /** Where training goes on. */
 export interface RestoredPosition {
   readonly progress: Progress;
-  readonly feed: FeedPosition | undefined;
   readonly sequence: number;
 }
 
@@ -67,9 +66,9 @@ export async function restoreCheckpoint(
     const state = stored[index];
     if (state !== undefined && state !== null) source.loadStateDict?.(state);
   }
+  restoreSource(target.trainSource, loaders.train as FeedPosition | undefined);
   return {
     progress,
-    feed: loaders.train as FeedPosition | undefined,
     sequence: Number(document.sequence ?? 0),
   };
 }
