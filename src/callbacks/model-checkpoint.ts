@@ -27,6 +27,7 @@ import { resolveSaveOnTrainEpochEnd } from '../checkpoint/triggers.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
+import type { Checkpointing } from '../trainer/checkpointing.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { TrainingModule } from '../trainer/training-module.ts';
 import type { Callback, Stage } from './callback.ts';
@@ -84,6 +85,8 @@ export class ModelCheckpoint implements Callback {
   #state: CheckpointState;
   #clockMs: number | undefined;
   #trainer: Trainer | undefined;
+  /** Of the newest fit; it outlives it. */
+  #checkpointing: Checkpointing | undefined;
   readonly #deprecations: string[] = [];
 
   constructor(options: ModelCheckpointOptions = {}) {
@@ -246,26 +249,29 @@ export class ModelCheckpoint implements Callback {
    * @param path where to; default `<dirpath>/best_k_models.yaml`.
    */
   async toYaml(path: string = pathInFolder(this.dirpath, 'best_k_models.yaml')): Promise<void> {
-    if (this.#trainer === undefined) {
-      throw new MisconfigurationError('ModelCheckpoint.toYaml: call it after fit has begun.');
+    if (this.#checkpointing === undefined) {
+      throw new MisconfigurationError(
+        'ModelCheckpoint.toYaml: call it once fit has begun, or later.',
+      );
     }
     const lines = [...this.bestKModels].map(
       ([key, score]) => `${JSON.stringify(key)}: ${yamlNumber(score)}\n`,
     );
-    const writer = await this.#trainer.checkpointing.storage.writer(path);
+    const writer = await this.#checkpointing.storage.writer(path);
     await writer.write([new TextEncoder().encode(lines.join('') || '{}\n')]);
     await writer.publish({ replace: true });
   }
 
   /** Resolves when every save so far is durable. @throws HighwaterError (`SAVE_FAILED`) when one failed. */
   async flush(): Promise<void> {
-    await this.#trainer?.checkpointing.flush();
+    await this.#checkpointing?.flush();
   }
 
   // Hooks: each asks the rules -------------------------------------------------------------------------
 
   async setup(trainer: Trainer, _module: TrainingModule, stage: Stage): Promise<void> {
     this.#trainer = trainer;
+    this.#checkpointing = trainer.checkpointing;
     for (const warning of this.#deprecations) trainer.warnOnce(warning);
     if (stage !== 'fit') return;
     const dirpath = this.dirpath || trainer.checkpointing.defaultFolder;
