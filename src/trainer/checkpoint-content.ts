@@ -1,8 +1,19 @@
 import type { Callback } from '../callbacks/callback.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { Logger } from '../loggers/logger.ts';
+import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
+import { extractTensors } from '../saving/user-values.ts';
+import type { FeedPosition } from './batch-feed.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import type { DataSource } from './data-source.ts';
+import type { MetricStore } from './metrics.ts';
+import { type Progress, progressToJson } from './progress.ts';
+import type { Rng } from './rng.ts';
+import type { Trainer } from './trainer.ts';
+import type { TrainingModule } from './training-module.ts';
 
 /** The version that is written into checkpoints. */
-export const VERSION = '0.1.0';
+const VERSION = '0.1.0';
 
 /** Callbacks that have state, by their unique keys: equal ones get `#2`, `#3`… in order. */
 export function callbacksByKey(callbacks: readonly Callback[]): ReadonlyMap<string, Callback> {
@@ -18,10 +29,58 @@ export function callbacksByKey(callbacks: readonly Callback[]): ReadonlyMap<stri
 }
 
 /** The state of every callback, by its key. */
-export function callbackStates(callbacks: readonly Callback[]): JsonObject {
+function callbackStates(callbacks: readonly Callback[]): JsonObject {
   const states: Record<string, JsonValue> = {};
   for (const [key, callback] of callbacksByKey(callbacks)) {
     states[key] = callback.stateDict?.() ?? null;
   }
   return states;
+}
+
+/** Everything that a checkpoint is made of. */
+export interface CheckpointSources {
+  readonly trainer: Trainer;
+  readonly module: TrainingModule;
+  readonly metrics: MetricStore;
+  readonly rng: Rng;
+  readonly loggers: readonly Logger[];
+  readonly valSources: readonly DataSource[];
+  /** Where a resume goes on. */
+  readonly progress: Progress;
+  readonly trainPosition: FeedPosition | undefined;
+  /** Counts the saves of a run, its resumes included: orders those of one step. */
+  readonly sequence: number;
+}
+
+/** Takes hold of everything a checkpoint holds, as it is now: tensors by reference, the rest as JSON. */
+export async function captureCheckpoint(sources: CheckpointSources): Promise<Snapshot> {
+  const { trainer, module, metrics, rng, loggers, valSources, progress, sequence } = sources;
+  for (const logger of loggers) await logger.save?.();
+  const checkpoint: Checkpoint = {
+    epoch: trainer.currentEpoch,
+    globalStep: trainer.globalStep,
+    version: VERSION,
+    sequence,
+    engine: { name: module.engineName, meta: module.meta() },
+    hyperParameters: module.hparams,
+    callbacks: callbackStates(trainer.callbacks) as { [key: string]: JsonValue },
+    loops: progressToJson(progress),
+    shouldStop: trainer.shouldStop,
+    metrics: await metrics.stateDict(),
+    rng: rng.stateDict(),
+    dataloaders: {
+      train: sources.trainPosition,
+      val: valSources.map((source) => source.stateDict?.() ?? null),
+    },
+    loggers: loggers.map((logger) => ({
+      version: logger.version ?? null,
+      position: logger.position?.() ?? null,
+    })),
+  };
+  for (const callback of trainer.callbacks) {
+    await callback.onSaveCheckpoint?.(trainer, module, checkpoint);
+  }
+  await module.onSaveCheckpoint?.(checkpoint);
+  const { document, extras } = extractTensors(checkpoint, module);
+  return takeSnapshot(module, document, extras);
 }

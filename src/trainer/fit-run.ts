@@ -6,11 +6,9 @@ import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { trimJournal } from '../saving/journal.ts';
 import { type CheckpointFolder, filesAfter, finishSave, sweepFolder } from '../saving/recovery.ts';
 import { Saver } from '../saving/saver.ts';
-import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
-import { extractTensors } from '../saving/user-values.ts';
+import type { Snapshot } from '../saving/snapshot.ts';
 import { isExactlyResumable } from './batch-feed.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import { callbackStates, VERSION } from './checkpoint-content.ts';
+import { captureCheckpoint } from './checkpoint-content.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
@@ -30,13 +28,14 @@ import {
   type TrainerOptions,
   type TrainerSettings,
 } from './options.ts';
-import { type Progress, progressToJson, START } from './progress.ts';
+import { type Progress, START } from './progress.ts';
 import { restoreCheckpoint } from './restore.ts';
 import { Rng } from './rng.ts';
 import { RunFolders } from './run-folders.ts';
 import { batchCount, planValidation } from './schedule.ts';
 import type { FitOptions, Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
+import { withoutTrace } from './without-trace.ts';
 
 /** One call of `fit`: sets up, restores, trains, and leaves everything durable whatever happens. */
 export class FitRun {
@@ -242,24 +241,16 @@ export class FitRun {
   async #sanityCheck(context: FitContext): Promise<void> {
     const batches = this.#settings.numSanityValSteps;
     if (!this.hasValidation || batches === 0) return;
-    const metrics = await this.metrics.stateDict();
-    const rng = this.rng.stateDict();
-    const positions = this.#val.map((source) => source.stateDict?.());
     const limits = this.valLimits.map((limit) => Math.min(limit, batches));
     this.sanityChecking = true;
-    await this.#hooks.run('onSanityCheckStart');
-    await runValidation({ ...context, sources: this.#val, limits }, 0);
-    await this.#hooks.run('onValidationEnd');
-    await this.#completed('sanityValidationEnd', {});
-    await this.#hooks.run('onSanityCheckEnd');
+    await withoutTrace(this.metrics, this.rng, this.#val, async () => {
+      await this.#hooks.run('onSanityCheckStart');
+      await runValidation({ ...context, sources: this.#val, limits }, 0);
+      await this.#hooks.run('onValidationEnd');
+      await this.#completed('sanityValidationEnd', {});
+      await this.#hooks.run('onSanityCheckEnd');
+    });
     this.sanityChecking = false;
-    await this.metrics.clear();
-    this.metrics.loadStateDict(metrics);
-    this.rng.loadStateDict(rng);
-    for (const [index, source] of this.#val.entries()) {
-      const position = positions[index];
-      if (position !== undefined) source.loadStateDict?.(position);
-    }
   }
 
   async #completed(hook: ObservedHook, info: { readonly batchIdx?: number }): Promise<void> {
@@ -342,36 +333,17 @@ export class FitRun {
   }
 
   async #capture(): Promise<Snapshot> {
-    for (const logger of this.loggers) await logger.save?.();
-    const metrics = await this.metrics.stateDict();
-    const { loop } = this;
-    const checkpoint: Checkpoint = {
-      epoch: this.#trainer.currentEpoch,
-      globalStep: this.#trainer.globalStep,
-      version: VERSION,
+    return await captureCheckpoint({
+      trainer: this.#trainer,
+      module: this.#module,
+      metrics: this.metrics,
+      rng: this.rng,
+      loggers: this.loggers,
+      valSources: this.#val,
+      progress: this.loop?.resumePoint ?? START,
+      trainPosition: this.loop?.feedPosition,
       sequence: ++this.sequence,
-      engine: { name: this.#module.engineName, meta: this.#module.meta() },
-      hyperParameters: this.#module.hparams,
-      callbacks: callbackStates(this.#trainer.callbacks) as { [key: string]: JsonValue },
-      loops: progressToJson(loop?.resumePoint ?? START),
-      shouldStop: this.#trainer.shouldStop,
-      metrics,
-      rng: this.rng.stateDict(),
-      dataloaders: {
-        train: loop?.feedPosition,
-        val: this.#val.map((source) => source.stateDict?.() ?? null),
-      },
-      loggers: this.loggers.map((logger) => ({
-        version: logger.version ?? null,
-        position: logger.position?.() ?? null,
-      })),
-    };
-    for (const callback of this.#trainer.callbacks) {
-      await callback.onSaveCheckpoint?.(this.#trainer, this.#module, checkpoint);
-    }
-    await this.#module.onSaveCheckpoint?.(checkpoint);
-    const { document, extras } = extractTensors(checkpoint, this.#module);
-    return takeSnapshot(this.#module, document, extras);
+    });
   }
 
   async close(): Promise<void> {
