@@ -1,5 +1,5 @@
-import { type Decision, decide, type Note } from '../checkpoint/decide.ts';
-import type { CheckpointHook } from '../checkpoint/event.ts';
+import { type Decision, decide, type Note, needsMetrics } from '../checkpoint/decide.ts';
+import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import {
   checkTemplateContained,
   formatCheckpointName,
@@ -360,9 +360,15 @@ export class ModelCheckpoint implements Callback {
   async #decide(trainer: Trainer, hook: CheckpointHook): Promise<void> {
     if (!trainer.checkpointing.maySave) return;
     const nowMs = performance.now();
-    const event = await trainer.checkpointing.event(hook, nowMs - (this.#clockMs ?? nowMs));
+    const { checkpointing } = trainer;
+    const moment = checkpointing.moment(hook, nowMs - (this.#clockMs ?? nowMs));
     this.#clockMs = nowMs;
     const options = { ...this.#options, saveOnTrainEpochEnd: this.#saveOnTrainEpochEnd };
+    const isAsked = needsMetrics(this.#state, moment, options);
+    const metrics: CheckpointEvent['metrics'] = isAsked
+      ? await checkpointing.readings()
+      : new Map();
+    const event = { ...moment, metrics };
 
     // The rules are pure, so they can be asked again: until they need no name that was not looked up.
     const known = new Map<string, boolean>();

@@ -101,6 +101,21 @@ export function decide(
   };
 }
 
+/**
+ * Whether {@link decide} will look at the metrics of an event. When not, nobody needs to read them: most
+ * steps save nothing, and a metric may have to come from a device.
+ */
+export function needsMetrics(
+  state: CheckpointState,
+  event: Omit<CheckpointEvent, 'metrics'>,
+  options: ResolvedOptions,
+): boolean {
+  if (event.globalStep === 0) return false;
+  if (event.hook === 'trainEnd' || event.hook === 'exception' || event.hook === 'interrupt')
+    return true;
+  return state.isTopKPending || trigger(options, event, state.timerMs).isDue;
+}
+
 /** A decision in the making. */
 interface Step {
   readonly event: CheckpointEvent;

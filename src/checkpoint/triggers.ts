@@ -13,7 +13,7 @@ export interface TriggerOutcome {
  */
 export function trigger(
   options: ResolvedOptions,
-  event: CheckpointEvent,
+  event: Omit<CheckpointEvent, 'metrics'>,
   timerMs: number,
 ): TriggerOutcome {
   // Without an interval no time is kept, so that equal runs have equal states.

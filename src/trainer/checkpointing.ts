@@ -21,7 +21,8 @@ export interface CheckpointOwner {
 export interface CheckpointSource {
   maySave(): boolean;
   readonly owners: readonly CheckpointOwner[];
-  event(hook: CheckpointHook, elapsedMs: number): Promise<CheckpointEvent>;
+  moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'>;
+  readings(): Promise<CheckpointEvent['metrics']>;
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
   announce(owner: CheckpointOwner): Promise<void>;
@@ -73,9 +74,14 @@ export class Checkpointing {
     return isPlanned === true || (await this.#saver.isTaken(path));
   }
 
-  /** The present hook, as the rules see it. */
-  async event(hook: CheckpointHook, elapsedMs: number): Promise<CheckpointEvent> {
-    return await this.#source.event(hook, elapsedMs);
+  /** The present hook, as the rules see it, without the metrics. */
+  moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'> {
+    return this.#source.moment(hook, elapsedMs);
+  }
+
+  /** The metrics, as the rules see them: reads those that were not read yet. */
+  async readings(): Promise<CheckpointEvent['metrics']> {
+    return await this.#source.readings();
   }
 
   /** Resolves when every save so far is durable. */

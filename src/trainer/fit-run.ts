@@ -107,15 +107,15 @@ export class FitRun {
     this.checkpointing = new Checkpointing(
       {
         owners: this.#owners,
-        event: async (hook, elapsedMs) => ({
+        moment: (hook, elapsedMs) => ({
           hook,
           epoch: trainer.currentEpoch,
           globalStep: trainer.globalStep,
           tookStep: this.loop?.progress.tookStep ?? false,
-          metrics: await this.metrics.readings(trainer.globalStep),
           elapsedMs,
           hasValidated: !this.hasValidation || (this.loop?.progress.validations ?? 0) > 0,
         }),
+        readings: () => this.metrics.readings(trainer.globalStep),
         capture: () => this.#capture(),
         announce: async (owner) => {
           for (const logger of this.loggers) await logger.afterSaveCheckpoint?.(owner as never);
