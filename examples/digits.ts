@@ -9,16 +9,47 @@ import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
-import { DataLoader, ModelCheckpoint, Rng, Trainer } from 'highwater';
+import { DataLoader, HighwaterError, ModelCheckpoint, Rng, Trainer } from 'highwater';
 import { TfjsModule } from 'highwater/tfjs';
 
-const { values } = parseArgs({
-  options: {
-    fresh: { type: 'boolean', default: false },
-    epochs: { type: 'string', default: '5' },
-    out: { type: 'string', default: 'runs/digits' },
-  },
-});
+const USAGE = `npm start -- [--epochs N] [--out DIR] [--fresh]
+
+  --epochs N   train until N epochs are done (default 5)
+  --out DIR    where checkpoints go (default runs/digits)
+  --fresh      forget what is in DIR and start over`;
+
+interface Settings {
+  readonly epochs: number;
+  readonly out: string;
+  readonly fresh: boolean;
+}
+
+function readArguments(): Settings {
+  try {
+    const { values } = parseArgs({
+      options: {
+        fresh: { type: 'boolean', default: false },
+        epochs: { type: 'string', default: '5' },
+        out: { type: 'string', default: 'runs/digits' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    const epochs = Number(values.epochs);
+    if (!Number.isSafeInteger(epochs) || epochs < 0) {
+      throw new RangeError(`--epochs is '${values.epochs}', but it must be a whole number.`);
+    }
+    return { epochs, out: values.out, fresh: values.fresh };
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+const { epochs, out, fresh } = readArguments();
 const PIXELS = 784;
 const require = createRequire(import.meta.url);
 
@@ -137,7 +168,8 @@ async function printSummary(): Promise<void> {
 
 setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
 await tf.setBackend('wasm');
-if (values.fresh) await rm(values.out, { recursive: true, force: true });
+// Only what this example writes: whatever else is in the folder stays.
+if (fresh) await rm(join(out, 'checkpoints'), { recursive: true, force: true });
 
 const { train, val } = await loadDigits();
 const checkpoint = new ModelCheckpoint({
@@ -148,8 +180,8 @@ const checkpoint = new ModelCheckpoint({
   filename: '{epoch}-{val_acc:.3f}',
 });
 const trainer = new Trainer({
-  maxEpochs: Number(values.epochs),
-  defaultRootDir: values.out,
+  maxEpochs: epochs,
+  defaultRootDir: out,
   logger: false,
   callbacks: [checkpoint],
 });
@@ -172,6 +204,10 @@ try {
   });
   await printSummary();
 } catch (error) {
-  if (!controller.signal.aborted) throw error;
-  console.log('Interrupted; everything is saved. Go on with the same command.');
+  if (controller.signal.aborted) {
+    console.log('Interrupted; everything is saved. Go on with the same command.');
+  } else {
+    console.error(error instanceof HighwaterError ? `${error.code}: ${error.message}` : error);
+    process.exitCode = 1;
+  }
 }

@@ -161,7 +161,7 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return { missing, unexpected };
   }
 
-  override isTensor(value: unknown): value is Float32Array {
+  override isTensor(value: unknown): boolean {
     return value instanceof Float32Array;
   }
 
@@ -173,7 +173,7 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return handle;
   }
 
-  override release(): void {}
+  override release(_handle: unknown): void {}
 
   override async read(handle: unknown): Promise<Uint8Array> {
     const { buffer, byteOffset, byteLength } = handle as Float32Array;
