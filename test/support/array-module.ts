@@ -180,7 +180,7 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return new Uint8Array(buffer, byteOffset, byteLength);
   }
 
-  override readScalar(handle: unknown): number {
+  override readScalar(handle: unknown): number | Promise<number> {
     return typeof handle === 'number' ? handle : (handle as Float32Array)[0]!;
   }
 
