@@ -1,0 +1,67 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ModelCheckpoint, type ModelCheckpointOptions, Trainer } from '../../src/index.ts';
+import { CheckpointReader } from '../../src/saving/checkpoint-reader.ts';
+import { localFiles } from '../../src/storages/local.ts';
+import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+
+class Model extends ArrayModule {
+  constructor(value: number) {
+    super({ weight: [value] });
+  }
+  override trainingStep(batch: number): LossAndGradients {
+    this.log('loss', -batch);
+    return { loss: batch, gradients: { weight: [0] } };
+  }
+}
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'highwater-shared-'));
+});
+afterEach(() => rm(root, { recursive: true }));
+
+async function train(mark: number, options: ModelCheckpointOptions): Promise<ModelCheckpoint> {
+  const checkpoint = new ModelCheckpoint({ dirpath: root, everyNTrainSteps: 1, ...options });
+  const trainer = new Trainer({
+    maxEpochs: 1,
+    logger: false,
+    enableProgressBar: false,
+    callbacks: checkpoint,
+  });
+  const data = Array.from({ length: 20 }, (_, i) => i);
+  await trainer.fit(new Model(mark), { trainDataloaders: data });
+  return checkpoint;
+}
+
+const weightOf = async (path: string): Promise<number> => {
+  const reader = await CheckpointReader.open(localFiles(), path);
+  await reader.verify();
+  const [tensor] = await reader.load(new Set(['model']));
+  return new Float32Array(tensor?.bytes.slice().buffer ?? new ArrayBuffer(4))[0] ?? Number.NaN;
+};
+
+describe('runs that share a folder, at the same time and with the same names', () => {
+  it.each<[string, ModelCheckpointOptions]>([
+    ['the newest', { saveLast: true }],
+    ['the best three', { monitor: 'loss', saveTopK: 3, saveLast: true }],
+    ['all, under one name', { saveTopK: -1, filename: 'same' }],
+  ])('all finish, and neither replaces nor removes what another keeps: %s', async (_, options) => {
+    const marks = [1, 2, 3];
+    const checkpoints = await Promise.all(marks.map((mark) => train(mark, options)));
+    const claimed = checkpoints.flatMap((checkpoint) => [...checkpoint.keptPaths]);
+    expect(new Set(claimed).size).toBe(claimed.length);
+    for (const [index, checkpoint] of checkpoints.entries()) {
+      for (const path of checkpoint.keptPaths) {
+        expect(await weightOf(path)).toBe(marks[index]);
+        // The state inside a file knows the names that its files got in the end.
+        const text = await readFile(path, 'utf8');
+        if (path === checkpoint.lastModelPath) expect(text).toContain(basename(path));
+      }
+    }
+    const files = (await readdir(root)).filter((name) => name.endsWith('.ckpt'));
+    expect(files).toHaveLength(options.saveTopK === -1 ? 60 : claimed.length);
+  });
+});
