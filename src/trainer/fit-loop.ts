@@ -70,8 +70,15 @@ export class FitLoop {
     return this.#feed?.position ?? positionOf(source, this.resumePoint.batchesInEpoch);
   }
 
-  /** Whether nothing is left within the limits. */
-  get isLimitReached(): boolean {
+  /** Whether nothing is left to train: between epochs at any limit, within one beyond the last. */
+  get isNothingLeft(): boolean {
+    const { next, epoch } = this.#progress;
+    if (next === 'epochStart') return this.#isLimitReached;
+    const isTraining = next !== 'trainEnd' && next !== 'trainSave';
+    return isTraining && epoch >= this.#context.settings.maxEpochs;
+  }
+
+  get #isLimitReached(): boolean {
     const { maxEpochs, maxSteps } = this.#context.settings;
     const { epoch, globalStep } = this.#progress;
     return epoch >= maxEpochs || globalStep >= maxSteps || this.#stops;
@@ -129,7 +136,7 @@ export class FitLoop {
   }
 
   async #epochStart(): Promise<void> {
-    if (this.isLimitReached) {
+    if (this.#isLimitReached) {
       this.#move({ next: 'trainEnd' });
       return;
     }

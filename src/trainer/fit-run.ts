@@ -166,12 +166,12 @@ export class FitRun {
     // A finished run goes on when its limits were raised.
     const loop = new FitLoop(context, isEnd ? { ...from, next: 'epochStart' } : from);
     this.loop = loop;
-    const isNothingLeft = loop.isLimitReached && loop.progress.next === 'epochStart';
+    const { isNothingLeft } = loop;
     if (restored !== undefined && found !== undefined) {
       const suffix = isNothingLeft ? '; nothing left to train' : '';
       this.#trainer.info(`resumed from ${found.reader.path}${suffix}`);
     }
-    if (isNothingLeft && restored !== undefined && !isEnd) await this.#closeRun(loop);
+    if (isNothingLeft && restored?.progress.next === 'epochStart') await this.#closeRun(loop);
     if (isNothingLeft || trainBatches === 0) return;
     await this.#trainAndFinish(context, loop);
   }

@@ -1,0 +1,137 @@
+import { expect, it } from 'vitest';
+import {
+  ModelCheckpoint,
+  type ModelCheckpointOptions,
+  memoryFiles,
+  type Storage,
+  StorageError,
+  Trainer,
+  type TrainerOptions,
+} from '../../src/index.ts';
+import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+
+class Model extends ArrayModule {
+  constructor() {
+    super({ weight: [0] });
+  }
+  override trainingStep(batch: number): LossAndGradients {
+    this.log('loss', batch);
+    return { loss: batch, gradients: { weight: [1] } };
+  }
+}
+
+const quiet = { logger: false, enableProgressBar: false, console: { info() {}, warn() {} } };
+
+async function train(
+  storage: Storage,
+  options: ModelCheckpointOptions,
+  trainer: TrainerOptions = {},
+  ckptPath?: string,
+): Promise<{ checkpoint: ModelCheckpoint; module: Model; error: unknown; steps: number }> {
+  const checkpoint = new ModelCheckpoint({ dirpath: '/c', everyNTrainSteps: 1, ...options });
+  const driver = new Trainer({
+    ...quiet,
+    maxEpochs: 1,
+    storage,
+    callbacks: checkpoint,
+    ...trainer,
+  });
+  const module = new Model();
+  let error: unknown;
+  try {
+    await driver.fit(module, { trainDataloaders: [1, 2, 3, 4, 5], ckptPath });
+  } catch (thrown) {
+    error = thrown;
+  }
+  return { checkpoint, module, error, steps: driver.globalStep };
+}
+
+async function names(storage: Storage): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of storage.list('/c')) if (path.endsWith('.ckpt')) found.push(path);
+  return found.sort();
+}
+
+function failingAt(path: string): Storage {
+  const storage = memoryFiles();
+  const full = new StorageError('NoSpace', path, `No space for '${path}'.`);
+  return {
+    ...storage,
+    writer: (target) => (target === path ? Promise.reject(full) : storage.writer(target)),
+  };
+}
+
+it.each([true, false])(
+  'a failed save ends fit with its path and cause, and older checkpoints stay (asyncSave: %s)',
+  async (asyncSave) => {
+    const storage = failingAt('/c/step=3.ckpt');
+    const { error, module, steps } = await train(storage, { filename: '{step}' }, { asyncSave });
+    expect(error).toMatchObject({
+      code: 'SAVE_FAILED',
+      details: { path: '/c/step=3.ckpt' },
+      cause: { code: 'STORAGE_NOSPACE' },
+    });
+    expect(await names(storage)).toContain('/c/step=2.ckpt');
+    // Training state is not harmed: the weights are those of the steps that were taken.
+    expect(module.weight('weight')[0]).toBe(-0.125 * steps);
+  },
+);
+
+it('a hook that a crash cut short is finished on resume: names made, what was to go removed', async () => {
+  const options: ModelCheckpointOptions = {
+    monitor: 'loss',
+    mode: 'max',
+    saveLast: true,
+    filename: '{step}',
+  };
+  const whole = memoryFiles();
+  await train(whole, options);
+  expect(await names(whole)).toEqual(['/c/last.ckpt', '/c/step=5.ckpt']);
+
+  // As a crash after the first name of step 3 leaves it: the last file and the removal are missing.
+  const storage = memoryFiles();
+  const crashing: Storage = {
+    ...storage,
+    link: (from, to, how) =>
+      from === '/c/step=3.ckpt' ? new Promise<boolean>(() => {}) : storage.link(from, to, how),
+  };
+  void train(crashing, options);
+  while ((await storage.stat('/c/step=3.ckpt')) === undefined) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  expect(await names(storage)).toEqual(['/c/last.ckpt', '/c/step=2.ckpt', '/c/step=3.ckpt']);
+
+  await train(storage, options, { maxEpochs: 0 }, 'last');
+  expect(await names(storage)).toEqual(['/c/last.ckpt', '/c/step=3.ckpt']);
+  expect(await storage.read('/c/last.ckpt')).toEqual(await storage.read('/c/step=3.ckpt'));
+
+  const { checkpoint } = await train(storage, options, {}, 'last');
+  expect(await names(storage)).toEqual(await names(whole));
+  expect(checkpoint.bestModelScore).toBe(5);
+});
+
+it('a hostile state removes nothing outside its folder', async () => {
+  const storage = memoryFiles();
+  const options = { filename: '{step}', saveLast: true } as const;
+  await train(storage, options);
+  const write = async (path: string, text: string): Promise<void> => {
+    const writer = await storage.writer(path);
+    await writer.write([new TextEncoder().encode(text)]);
+    await writer.publish({ replace: true });
+  };
+  await write('/etc/passwd', 'root');
+  await write('/x.ckpt', 'precious');
+
+  class Hostile extends ModelCheckpoint {
+    override stateDict(): ReturnType<ModelCheckpoint['stateDict']> {
+      const state = super.stateDict() as Record<string, string>;
+      return { ...state, bestModelPath: '/etc/passwd', lastModelPath: '/c/../x.ckpt' };
+    }
+  }
+  const hostile = new Hostile({ dirpath: '/c', everyNTrainSteps: 1, filename: 'h-{step}' });
+  await train(storage, options, { callbacks: hostile, maxEpochs: 1 });
+  const { error } = await train(storage, options, { maxEpochs: 2 }, hostile.bestModelPath);
+  expect(error).toBeUndefined();
+  expect(new TextDecoder().decode(await storage.read('/etc/passwd'))).toBe('root');
+  expect(new TextDecoder().decode(await storage.read('/x.ckpt'))).toBe('precious');
+});
