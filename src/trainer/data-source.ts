@@ -18,18 +18,20 @@ export type DataSource<Batch = unknown> = (Iterable<Batch> | AsyncIterable<Batch
 };
 
 /**
- * One source, or several: an array counts as several when every element is a source itself (and no typed
- * array, which is a batch). An array of anything else is one source, its elements are the batches.
+ * One source, or several: an array counts as several when every element is an iterable object that is no
+ * array itself, such as a DataLoader. An array of anything else is one source, and its elements are the
+ * batches, which may be arrays.
  */
 export function dataSources(
   given: DataSource | readonly DataSource[] | undefined,
 ): readonly DataSource[] {
   if (given === undefined) return [];
-  const isList = Array.isArray(given) && given.length > 0 && given.every(isSource);
+  const isList = Array.isArray(given) && given.length > 0 && given.every(isLoader);
   return isList ? (given as readonly DataSource[]) : [given as DataSource];
 }
 
-function isSource(value: unknown): value is DataSource {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false;
+function isLoader(value: unknown): value is DataSource {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) return false;
   return Symbol.iterator in value || Symbol.asyncIterator in value;
 }

@@ -21,7 +21,10 @@ import type { ModuleHost, TrainingModule } from './training-module.ts';
 export interface FitOptions {
   /** Training data; default: the module's `trainDataloader()`. */
   readonly trainDataloaders?: DataSource | undefined;
-  /** Validation data; default: the module's `valDataloader()`, else none. */
+  /**
+   * Validation data; default: the module's `valDataloader()`, else none. An array of DataLoaders is several
+   * sources; an array of anything else is one, of which the elements are the batches.
+   */
   readonly valDataloaders?: DataSource | readonly DataSource[] | undefined;
   /**
    * Resume: a path; `'last'`, the newest whole checkpoint of this run's folders, or a fresh start when
