@@ -7,6 +7,7 @@ import {
 } from '../checkpoint/file-name.ts';
 import type { Naming } from '../checkpoint/file-path.ts';
 import { absoluteFolder, pathInFolder } from '../checkpoint/folder.ts';
+import type { KeptModels } from '../checkpoint/kept-models.ts';
 import type { Mode } from '../checkpoint/monitor.ts';
 import {
   type ModelCheckpointOptions,
@@ -16,16 +17,21 @@ import {
 import {
   type CheckpointState,
   initialState,
+  keeps,
   keptPaths,
   renamePath,
   stateFromJson,
   stateKeyOf,
   stateToJson,
+  unlistedCount,
+  withFiles,
   withoutFiles,
 } from '../checkpoint/state.ts';
 import { resolveSaveOnTrainEpochEnd } from '../checkpoint/triggers.ts';
+import { VersionMemory } from '../checkpoint/version-memory.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import type { Checkpointing } from '../trainer/checkpointing.ts';
 import type { Trainer } from '../trainer/trainer.ts';
@@ -83,11 +89,15 @@ export class ModelCheckpoint implements Callback {
   /** As the Trainer resolved it, for the present run. */
   #saveOnTrainEpochEnd: boolean | undefined;
   #state: CheckpointState;
+  /** What {@link bestKModels} gave last, made when it is asked for. */
+  #listed: { readonly of: KeptModels; readonly map: ReadonlyMap<string, number> } | undefined;
   #clockMs: number | undefined;
+  #lastSave: SaveReport | undefined;
   #trainer: Trainer | undefined;
   /** Of the newest fit; it outlives it. */
   #checkpointing: Checkpointing | undefined;
   readonly #deprecations: string[] = [];
+  readonly #versions = new VersionMemory();
 
   constructor(options: ModelCheckpointOptions = {}) {
     this.#options = resolveOptions(options);
@@ -167,7 +177,11 @@ export class ModelCheckpoint implements Callback {
   }
   /** Path → score of every kept file, in the order they were saved. */
   get bestKModels(): ReadonlyMap<string, number> {
-    return this.#state.bestKModels;
+    const { bestKModels } = this.#state;
+    if (this.#listed?.of !== bestKModels) {
+      this.#listed = { of: bestKModels, map: new Map(bestKModels) };
+    }
+    return this.#listed.map;
   }
   /** Path of the worst kept file, the next to go; `''` until `saveTopK` are kept. */
   get kthBestModelPath(): string {
@@ -194,9 +208,13 @@ export class ModelCheckpoint implements Callback {
     const slashes = (template: string | undefined): number => template?.split('/').length ?? 1;
     return Math.max(slashes(this.filename), slashes(this.CHECKPOINT_NAME_LAST)) - 1;
   }
-  /** Every file this callback counts as its own and still wants. */
-  get keptPaths(): ReadonlySet<string> {
-    return keptPaths(this.#state);
+  /** Whether a file is one that this callback counts as its own and still wants. */
+  keeps(path: string): boolean {
+    return keeps(this.#state, path);
+  }
+  /** What the newest save that is durable has cost; undefined before the first. */
+  get lastSave(): SaveReport | undefined {
+    return this.#lastSave;
   }
 
   // Methods --------------------------------------------------------------------------------------------
@@ -325,16 +343,35 @@ export class ModelCheckpoint implements Callback {
       this.#state = { ...this.#state, bestModelPath: stored.bestModelPath };
       return;
     }
+    const unlisted = unlistedCount(json);
+    const complete = unlisted === 0 ? stored : await this.#gather(stored, unlisted);
     const gone = new Set<string>();
-    for (const path of keptPaths(stored)) {
-      if (trainer !== undefined && !(await trainer.checkpointing.isTaken(path))) gone.add(path);
+    for (const path of unlisted === 0 ? keptPaths(stored) : [complete.lastModelPath]) {
+      const isGone = path !== '' && !(await trainer?.checkpointing.isTaken(path));
+      if (isGone && trainer !== undefined) gone.add(path);
     }
     for (const path of gone) {
       trainer?.warnOnce(
         `ModelCheckpoint: '${path}' is gone, so it is not among the kept any more.`,
       );
     }
-    this.#state = withoutFiles(stored, this.#options, gone);
+    this.#state = withoutFiles(complete, this.#options, gone);
+  }
+
+  /** A state of so many kept files that it does not list them: those that are there. */
+  async #gather(stored: CheckpointState, count: number): Promise<CheckpointState> {
+    const files = (await this.#checkpointing?.rankedFiles(this)) ?? [];
+    if (files.length < count) {
+      this.#trainer?.warnOnce(
+        `ModelCheckpoint: ${count - files.length} of ${count} kept files are gone from '${this.dirpath}', so ` +
+          `they are not among the kept any more.`,
+      );
+    }
+    return withFiles(stored, this.#options, files);
+  }
+
+  onSaved(report: SaveReport): void {
+    this.#lastSave = report;
   }
 
   /** The saver gave a file another version, because another process took its name meanwhile. */
@@ -380,6 +417,7 @@ export class ModelCheckpoint implements Callback {
           if (isTaken === undefined) unknown.push(path);
           return isTaken ?? false;
         },
+        firstVersion: (path, own) => this.#versions.first(path, own, this.STARTING_VERSION),
       });
       if (unknown.length === 0) {
         await this.#accept(trainer, decision);
@@ -391,6 +429,8 @@ export class ModelCheckpoint implements Callback {
 
   async #accept(trainer: Trainer, decision: Decision): Promise<void> {
     this.#state = decision.state;
+    for (const { path } of decision.removals) this.#versions.free(path);
+    for (const { path } of decision.saves) this.#versions.taken(path);
     for (const warning of decision.warnings) trainer.warnOnce(warning);
     if (this.verbose) for (const note of decision.notes) trainer.info(describe(note));
     await trainer.checkpointing.submit(this, decision);

@@ -52,10 +52,12 @@ export interface Decision {
   readonly error?: MisconfigurationError;
 }
 
-/** What the rules may ask of the world. */
+/** What the rules may ask of the world; saves and removals that are planned count as done. */
 export interface Surroundings {
-  /** Whether a file has this name, counting saves and removals that are planned but not yet done. */
+  /** Whether a file has this name. */
   isTaken(path: string): boolean;
+  /** The first version of a taken path that may be free, where the paths in `own` count as free. */
+  firstVersion?(path: string, own: Iterable<string>): number;
 }
 
 /**
@@ -165,10 +167,10 @@ function rank(step: Step, score: number): void {
     return;
   }
   const surplus = surplusOf(rule, state.bestKModels);
-  const kept = new Map(state.bestKModels);
-  for (const path of surplus) kept.delete(path);
+  let kept = state.bestKModels;
+  for (const gone of surplus) kept = kept.without(gone);
   const path = freeName(step, options.filename, new Set(surplus));
-  kept.set(path, score);
+  kept = kept.with(path, score);
   step.state = {
     ...state,
     ...ranking(options, kept),
@@ -244,11 +246,13 @@ function saveForResume(step: Step): void {
 
 /** A free path for a template, where the paths in `own` are about to be replaced and so count as free. */
 function freeName(step: Step, template: string | undefined, own: ReadonlySet<string>): string {
+  const { around, naming } = step;
   const { path, warnings } = nameFile(
-    step.naming,
+    naming,
     template,
     step.candidates,
-    (taken) => !own.has(taken) && (step.around.isTaken(taken) || isPlanned(step, taken)),
+    (taken) => !own.has(taken) && (around.isTaken(taken) || isPlanned(step, taken)),
+    (taken) => around.firstVersion?.(taken, own) ?? naming.startingVersion,
   );
   step.warnings.push(...warnings);
   return path;

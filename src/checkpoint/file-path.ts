@@ -30,7 +30,7 @@ export interface NamedFile {
 
 /**
  * The path for a template: formatted, contained in the folder, and free (`-v1`, `-v2`… until one is)
- * unless the version counter is off.
+ * unless the version counter is off. `firstVersion` tells where to begin, when the path itself is taken.
  *
  * @throws MisconfigurationError when the name would leave the folder or no file system could hold it.
  */
@@ -39,6 +39,7 @@ export function nameFile(
   template: string | undefined,
   candidates: ReadonlyMap<string, Candidate>,
   isTaken: (path: string) => boolean,
+  firstVersion: (path: string) => number = () => naming.startingVersion,
 ): NamedFile {
   const warnings = new Set<string>();
   const pathOf = (version: number | undefined): string => {
@@ -47,9 +48,9 @@ export function nameFile(
     checkContained(formatted.name);
     return pathInFolder(naming.dirpath, formatted.name);
   };
-  const path = naming.enableVersionCounter
-    ? firstFreeName(pathOf, isTaken, naming.startingVersion)
-    : pathOf(undefined);
+  const plain = pathOf(undefined);
+  const isPlain = !naming.enableVersionCounter || !isTaken(plain);
+  const path = isPlain ? plain : firstFreeName(pathOf, isTaken, firstVersion(plain));
   return { path, warnings: [...warnings] };
 }
 

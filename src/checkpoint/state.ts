@@ -1,7 +1,7 @@
 import { CheckpointFileError } from '../errors.ts';
+import { KeptModels } from './kept-models.ts';
 import { type Mode, worstValue } from './monitor.ts';
 import type { ResolvedOptions } from './options.ts';
-import { bestOf, worstOf } from './retention.ts';
 
 /** All that a ModelCheckpoint remembers. Immutable: every decision makes the next one. */
 export interface CheckpointState {
@@ -11,7 +11,7 @@ export interface CheckpointState {
   readonly bestModelPath: string;
   readonly bestModelScore: number | undefined;
   /** Path → score, in the order they were saved. */
-  readonly bestKModels: ReadonlyMap<string, number>;
+  readonly bestKModels: KeptModels;
   /** The worst kept, once k are kept; else `''`. */
   readonly kthBestModelPath: string;
   /** Its score, else the worst possible value. */
@@ -36,7 +36,7 @@ export function initialState(mode: Mode, dirpath: string): CheckpointState {
     dirpath,
     bestModelPath: '',
     bestModelScore: undefined,
-    bestKModels: new Map(),
+    bestKModels: KeptModels.none,
     kthBestModelPath: '',
     kthValue: worstValue(mode),
     lastModelPath: '',
@@ -51,10 +51,18 @@ export function initialState(mode: Mode, dirpath: string): CheckpointState {
 
 /** Every file this callback counts as its own and still wants. */
 export function keptPaths(state: CheckpointState): ReadonlySet<string> {
-  const kept = new Set(state.bestKModels.keys());
+  const kept = new Set<string>();
+  for (const [path] of state.bestKModels) kept.add(path);
   if (state.bestModelPath !== '') kept.add(state.bestModelPath);
   if (state.lastModelPath !== '') kept.add(state.lastModelPath);
   return kept;
+}
+
+/** Whether a file is among the {@link keptPaths}, without listing them. */
+export function keeps(state: CheckpointState, path: string): boolean {
+  return (
+    path === state.bestModelPath || path === state.lastModelPath || state.bestKModels.has(path)
+  );
 }
 
 /**
@@ -78,15 +86,32 @@ export interface StoredCheckpointState {
   readonly [key: string]: string | number | boolean | null | readonly (readonly [string, number])[];
 }
 
-/** The state as JSON (non-finite numbers are the file format's business). */
+/**
+ * The most kept files that a stored state lists. A longer list is not stored, so that a save costs the same
+ * however many are kept: each file holds its own score, and a resume gathers them from the folder.
+ */
+export const MAX_LISTED = 1000;
+
+/**
+ * The state as JSON (non-finite numbers are the file format's business). `bestKModels` is null, and
+ * `keptCount` tells how many there were, when there are more than {@link MAX_LISTED}.
+ */
 export function stateToJson(state: CheckpointState): StoredCheckpointState {
+  const isListed = state.bestKModels.size <= MAX_LISTED;
   return {
     stateVersion: 1,
     ...state,
     bestModelScore: state.bestModelScore ?? null,
     currentScore: state.currentScore ?? null,
-    bestKModels: [...state.bestKModels],
+    bestKModels: isListed ? [...state.bestKModels] : null,
+    ...(isListed ? {} : { keptCount: state.bestKModels.size }),
   };
+}
+
+/** How many kept files a stored state does not list; 0 when it lists them. */
+export function unlistedCount(json: unknown): number {
+  const { bestKModels, keptCount } = (json ?? {}) as Readonly<Record<string, unknown>>;
+  return bestKModels === null && isCount(keptCount) ? keptCount : 0;
 }
 
 /**
@@ -113,7 +138,7 @@ export function stateFromJson(json: unknown): CheckpointState {
     dirpath: take('dirpath', isString),
     bestModelPath: take('bestModelPath', isString),
     bestModelScore: take('bestModelScore', isScore) ?? undefined,
-    bestKModels: new Map(take('bestKModels', isScoreList)),
+    bestKModels: KeptModels.from(take('bestKModels', isScoreList) ?? []),
     kthBestModelPath: take('kthBestModelPath', isString),
     kthValue: take('kthValue', isNumber),
     lastModelPath: take('lastModelPath', isString),
@@ -129,15 +154,31 @@ export function stateFromJson(json: unknown): CheckpointState {
 /** The state with one file under another name. */
 export function renamePath(state: CheckpointState, from: string, to: string): CheckpointState {
   const spell = (path: string): string => (path === from ? to : path);
-  const kept = [...state.bestKModels].map(([path, score]) => [spell(path), score] as const);
   return {
     ...state,
     bestModelPath: spell(state.bestModelPath),
-    bestKModels: new Map(kept),
+    bestKModels: respelled(state.bestKModels, from, to),
     kthBestModelPath: spell(state.kthBestModelPath),
     lastModelPath: spell(state.lastModelPath),
     topKSavedPath: spell(state.topKSavedPath),
   };
+}
+
+/** In the same order: this happens once in a while, and may take as long as there are files. */
+function respelled(kept: KeptModels, from: string, to: string): KeptModels {
+  if (!kept.has(from)) return kept;
+  return KeptModels.from([...kept].map(([path, score]) => [path === from ? to : path, score]));
+}
+
+/** The state with the files that it did not list, the oldest first. */
+export function withFiles(
+  state: CheckpointState,
+  options: ResolvedOptions,
+  files: Iterable<{ readonly path: string; readonly score: number }>,
+): CheckpointState {
+  let kept = state.bestKModels;
+  for (const { path, score } of files) kept = kept.with(path, score);
+  return { ...state, ...ranking(options, kept), bestKModels: kept };
 }
 
 /** The state without files that are gone: they do not block new saves. */
@@ -147,8 +188,9 @@ export function withoutFiles(
   gone: ReadonlySet<string>,
 ): CheckpointState {
   if (gone.size === 0) return state;
-  const kept = new Map([...state.bestKModels].filter(([path]) => !gone.has(path)));
   const stillThere = (path: string): string => (gone.has(path) ? '' : path);
+  let kept = state.bestKModels;
+  for (const path of gone) kept = kept.without(path);
   const without = { ...state, lastModelPath: stillThere(state.lastModelPath), bestKModels: kept };
   if (options.monitor === undefined) {
     return { ...without, bestModelPath: stillThere(state.bestModelPath) };
@@ -159,12 +201,12 @@ export function withoutFiles(
 /** What follows from the kept scores: the best, and the worst once k are kept. */
 export function ranking(
   options: Pick<ResolvedOptions, 'mode' | 'saveTopK'>,
-  kept: ReadonlyMap<string, number>,
+  kept: KeptModels,
 ): Pick<CheckpointState, 'bestModelPath' | 'bestModelScore' | 'kthBestModelPath' | 'kthValue'> {
   const { mode, saveTopK } = options;
-  const best = bestOf(mode, kept);
+  const best = kept.best(mode);
   const isFull = saveTopK === -1 || kept.size >= saveTopK;
-  const worst = isFull ? worstOf(mode, kept) : undefined;
+  const worst = isFull ? kept.worst(mode) : undefined;
   return {
     bestModelPath: best?.[0] ?? '',
     bestModelScore: best?.[1],
@@ -179,12 +221,13 @@ const isBoolean = (value: unknown): value is boolean => typeof value === 'boolea
 const isScore = (value: unknown): value is number | null => value === null || isNumber(value);
 const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && Number(value) >= 0;
-const isScoreList = (value: unknown): value is readonly (readonly [string, number])[] =>
-  Array.isArray(value) &&
-  value.every(
-    (entry) =>
-      Array.isArray(entry) && entry.length === 2 && isString(entry[0]) && isNumber(entry[1]),
-  );
+const isScoreList = (value: unknown): value is readonly (readonly [string, number])[] | null =>
+  value === null ||
+  (Array.isArray(value) &&
+    value.every(
+      (entry) =>
+        Array.isArray(entry) && entry.length === 2 && isString(entry[0]) && isNumber(entry[1]),
+    ));
 
 function show(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);

@@ -60,6 +60,8 @@ export interface FilePlan {
   readonly sizeBytes: number;
   /** The header in bytes, where the data begins: a multiple of 8. */
   readonly headerBytes: number;
+  /** Where the bytes of each tensor lie in the file, in {@link order}. */
+  readonly ranges: readonly { readonly offset: number; readonly length: number }[];
   /**
    * The header, a new array at each call. Its length does not depend on the checksums, so it can be
    * written before they are known and written over when they are.
@@ -121,6 +123,7 @@ export function planFile(document: JsonObject, tensors: readonly CheckpointTenso
     order: layout.order,
     sizeBytes: template.length + layout.dataBytes,
     headerBytes: template.length,
+    ranges: rangesFrom(template.length, layout.sizesBytes),
     header(checksums) {
       const header = template.slice();
       if (checksums === undefined) return header;
@@ -163,6 +166,15 @@ export function readIndex(header: Uint8Array, fileSizeBytes: number): FileIndex 
     return store(tensor, group, name, checksums[i]);
   });
   return { formatVersion, document: readDocument(decoded, bytes, stored), tensors: stored };
+}
+
+function rangesFrom(start: number, sizesBytes: readonly number[]): FilePlan['ranges'] {
+  let offset = start;
+  return sizesBytes.map((length) => {
+    const range = { offset, length };
+    offset += length;
+    return range;
+  });
 }
 
 function nameInFile({ group, name }: CheckpointTensor): string {

@@ -1,17 +1,25 @@
-import { planFile } from '../format/checkpoint-file.ts';
+import { nextMacrotask } from '../event-loop.ts';
+import { type FilePlan, planFile } from '../format/checkpoint-file.ts';
 import type { Storage, StorageWriter } from '../storages/storage.ts';
 import type { Checksum } from './checksum.ts';
 import { documentOf, type SaveJob, type SaveName } from './save-job.ts';
-import type { SnapshotTensor } from './snapshot.ts';
+import type { Snapshot, SnapshotTensor } from './snapshot.ts';
 
-/** A job, and the names of it that are published. */
+/** A job, what it saves, and the names of it that are published. */
 interface Publication {
   readonly job: SaveJob;
+  readonly snapshot: Snapshot;
   readonly published: Set<string>;
 }
 
+/** Up to this size a checksum takes this thread less time than asking another one. */
+const SMALL_BYTES = 1024 * 1024;
+
 /** How many bytes are read from the engine before they are written: bounds memory, keeps writes large. */
 const BATCH_BYTES = 256 * 1024 * 1024;
+
+/** How long reading may hold up this thread before others get a turn. */
+const TURN_MS = 4;
 
 /**
  * Writes one content once and gives it all its names. Every name is whole and durable as soon as it is
@@ -19,7 +27,7 @@ const BATCH_BYTES = 256 * 1024 * 1024;
  */
 export async function publishContent(
   storage: Storage,
-  { job, published }: Publication,
+  { job, snapshot, published }: Publication,
   names: readonly SaveName[],
   checksum: Checksum,
 ): Promise<number> {
@@ -29,7 +37,7 @@ export async function publishContent(
   for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {
     const replace = replaceable(name);
     const isLinked = written !== undefined && (await storage.link(written, name.path, { replace }));
-    if (!isLinked) bytes += await writeFile(storage, job, name, replace, checksum);
+    if (!isLinked) bytes += await writeFile(storage, job, snapshot, name, replace, checksum);
     written ??= name.path;
     published.add(name.path);
   }
@@ -45,50 +53,66 @@ export async function publishContent(
 async function writeFile(
   storage: Storage,
   job: SaveJob,
+  snapshot: Snapshot,
   name: SaveName,
   replace: boolean,
   checksum: Checksum,
 ): Promise<number> {
-  const tensors = job.snapshot.tensors.filter(
-    ({ group }) => !name.weightsOnly || group === 'model',
-  );
-  const plan = planFile(documentOf(job, name.weightsOnly), tensors);
+  const tensors = snapshot.tensors.filter(({ group }) => !name.weightsOnly || group === 'model');
+  const plan = planFile(documentOf(job, snapshot, name.weightsOnly), tensors);
   const ordered = plan.order.map((index) => tensors[index] as SnapshotTensor);
-  const writer = await storage.writer(name.path);
+  const { sizeBytes } = plan;
+  const writer = await storage.writer(name.path, { sizeBytes });
   try {
-    // The checksums are known once the bytes have been read: their place is kept, and filled in last.
-    await writer.write([plan.header()]);
-    const checksums = await writeTensors(writer, ordered, checksum);
-    await writer.patch(0, plan.header(checksums));
+    if (sizeBytes <= SMALL_BYTES) await writeAtOnce(writer, plan, ordered, checksum);
+    else await writeInBatches(writer, plan, ordered, checksum);
     await writer.publish({ replace });
   } catch (error) {
     await writer.abort();
     throw error;
   }
-  return plan.sizeBytes;
+  return sizeBytes;
 }
 
-async function writeTensors(
+async function writeAtOnce(
   writer: StorageWriter,
+  plan: FilePlan,
   tensors: readonly SnapshotTensor[],
   checksum: Checksum,
-): Promise<readonly number[]> {
-  const checksums: number[] = [];
-  let batch: Uint8Array[] = [];
+): Promise<void> {
+  const bytes: Uint8Array[] = [];
+  for (const tensor of tensors) bytes.push(await tensor.read());
+  await writer.write([plan.header(bytes.map((view) => checksum(view))), ...bytes]);
+}
+
+/** The checksums are known last: the header keeps a place for them, and is written over. */
+async function writeInBatches(
+  writer: StorageWriter,
+  plan: FilePlan,
+  tensors: readonly SnapshotTensor[],
+  checksum: Checksum,
+): Promise<void> {
+  const computed: number[] = [];
+  let batch: Uint8Array[] = [plan.header()];
   let batchBytes = 0;
+  let turnBegan = performance.now();
   for (const tensor of tensors) {
     const bytes = await tensor.read();
-    checksums.push(checksum(bytes));
+    if (writer.checksums === undefined) computed.push(checksum(bytes));
     batch.push(bytes);
     batchBytes += bytes.length;
     if (batchBytes >= BATCH_BYTES) {
       await writer.write(batch);
       batch = [];
       batchBytes = 0;
+      turnBegan = performance.now();
+    } else if (performance.now() - turnBegan > TURN_MS) {
+      await nextMacrotask();
+      turnBegan = performance.now();
     }
   }
   if (batch.length > 0) await writer.write(batch);
-  return checksums;
+  await writer.patch(0, plan.header((await writer.checksums?.(plan.ranges)) ?? computed));
 }
 
 /** The path of `to` as a link at `from` spells it: relative to the link's own folder. */

@@ -9,11 +9,16 @@ export interface CheckpointFolder {
   readonly depth: number;
 }
 
-/** A checkpoint that was found, with the order in which it was saved. */
-export interface FoundCheckpoint {
-  readonly reader: CheckpointReader;
+/** When a checkpoint was saved. */
+interface SaveOrder {
   readonly globalStep: number;
+  /** Counts the saves of a run, its resumes included. */
   readonly sequence: number;
+}
+
+/** A checkpoint that was found. */
+export interface FoundCheckpoint extends SaveOrder {
+  readonly reader: CheckpointReader;
 }
 
 /**
@@ -25,23 +30,34 @@ export async function findNewest(
   folders: readonly CheckpointFolder[],
   warn: (message: string) => void,
 ): Promise<FoundCheckpoint | undefined> {
-  const found: FoundCheckpoint[] = [];
+  const found: FoundFile[] = [];
   for (const folder of folders) {
-    for await (const path of checkpointsIn(storage, folder)) {
+    await eachAtOnce(checkpointsIn(storage, folder), async (path) => {
       const reader = await openOrSetAside(storage, path, warn);
-      if (reader?.isResumable) found.push({ reader, ...orderOf(reader.document ?? {}) });
-    }
+      if (reader?.isResumable) found.push({ path, ...orderOf(reader.document ?? {}) });
+    });
   }
-  found.sort((a, b) => b.globalStep - a.globalStep || b.sequence - a.sequence);
-  for (const candidate of found) {
+  found.sort(newestFirst);
+  for (const { path, globalStep, sequence } of found) {
     try {
-      await candidate.reader.verify();
-      return candidate;
+      const reader = await CheckpointReader.open(storage, path);
+      await reader.verify();
+      return { reader, globalStep, sequence };
     } catch (error) {
-      await setAside(storage, candidate.reader.path, error, warn);
+      await setAside(storage, path, error, warn);
     }
   }
   return undefined;
+}
+
+/** A checkpoint that was found, without what is in it: there may be 100,000. */
+interface FoundFile extends SaveOrder {
+  readonly path: string;
+}
+
+/** Two names of one save are told apart by their paths, so that the answer is always the same. */
+function newestFirst(a: FoundFile, b: FoundFile): number {
+  return b.globalStep - a.globalStep || b.sequence - a.sequence || (a.path < b.path ? -1 : 1);
 }
 
 async function* checkpointsIn(
@@ -83,19 +99,69 @@ export async function filesAfter(
   stateKeys: ReadonlySet<string>,
 ): Promise<readonly string[]> {
   const newer: string[] = [];
-  for await (const path of checkpointsIn(storage, folder)) {
-    let document: JsonObject | undefined;
-    try {
-      ({ document } = await CheckpointReader.open(storage, path));
-    } catch (error) {
-      if (error instanceof CheckpointFileError) continue;
-      throw error;
-    }
+  await eachAtOnce(checkpointsIn(storage, folder), async (path) => {
+    const document = await documentIn(storage, path);
     const save = document?.save as StoredSave | undefined;
     const isTheirs = save?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
     if (isTheirs && orderOf(document ?? {}).globalStep > globalStep) newer.push(path);
-  }
+  });
   return newer.sort();
+}
+
+/** A ranked file of a callback, by what the file itself says. */
+export interface RankedFile {
+  readonly path: string;
+  readonly score: number;
+}
+
+/**
+ * The ranked files of a callback that were saved up to a moment (`sequence`, inclusive), the oldest first.
+ * For states that keep so many files that a checkpoint does not list them.
+ */
+export async function rankedFiles(
+  storage: Storage,
+  folder: CheckpointFolder,
+  stateKey: string,
+  sequence: number,
+): Promise<readonly RankedFile[]> {
+  const found: (RankedFile & { readonly sequence: number })[] = [];
+  const look = async (path: string): Promise<void> => {
+    const document = await documentIn(storage, path);
+    const order = orderOf(document ?? {});
+    const save = document?.save as StoredSave | undefined;
+    const name = save?.names?.find((name) => name.path === path && name.stateKey === stateKey);
+    if (name?.score === undefined || order.sequence > sequence) return;
+    found.push({ path, score: name.score, sequence: order.sequence });
+  };
+  await eachAtOnce(checkpointsIn(storage, folder), look);
+  return found.sort((a, b) => a.sequence - b.sequence);
+}
+
+/** How many files are opened together. */
+const AT_ONCE = 32;
+
+async function eachAtOnce<T>(
+  items: AsyncIterator<T>,
+  look: (item: T) => Promise<void>,
+): Promise<void> {
+  const work = async (): Promise<void> => {
+    for (;;) {
+      const { value, done } = await items.next();
+      if (done) return;
+      await look(value);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+/** What a file says of itself; undefined for one that cannot be read as a checkpoint. */
+async function documentIn(storage: Storage, path: string): Promise<JsonObject | undefined> {
+  try {
+    return (await CheckpointReader.open(storage, path)).document;
+  } catch (error) {
+    if (error instanceof CheckpointFileError) return undefined;
+    throw error;
+  }
 }
 
 async function openOrSetAside(
@@ -125,7 +191,7 @@ async function setAside(
   warn(`${error.message} It is set aside as '${aside}'.`);
 }
 
-function orderOf(document: JsonObject): { readonly globalStep: number; readonly sequence: number } {
+function orderOf(document: JsonObject): SaveOrder {
   const { globalStep, sequence } = document;
   return { globalStep: Number(globalStep ?? 0), sequence: Number(sequence ?? 0) };
 }
@@ -165,6 +231,7 @@ interface StoredSave {
     readonly linkTo?: string;
     readonly weightsOnly?: boolean;
     readonly stateKey?: string;
+    readonly score?: number;
   }[];
   readonly removals?: readonly string[];
 }

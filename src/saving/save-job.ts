@@ -12,6 +12,8 @@ export interface SaveName {
   readonly linkTo?: string;
   /** Weights and metadata only. */
   readonly weightsOnly: boolean;
+  /** What it was ranked by; absent when it was not ranked. */
+  readonly score?: number;
   /** Whose file it is: the callback's state key; undefined for `trainer.saveCheckpoint(path)`. */
   readonly stateKey?: string;
 }
@@ -21,11 +23,12 @@ export interface SaveName {
  * ones, so that a run cut short can go on from what is there), then removals.
  */
 export interface SaveJob {
-  readonly snapshot: Snapshot;
   readonly names: readonly SaveName[];
   readonly removals: readonly PlannedRemoval[];
   /** Lines for the journal, and the folder it lies in. */
   readonly journal: readonly JournalLine[];
+  /** Whether the hook waits until it is durable. */
+  readonly isAwaited: boolean;
   /** Called when all of it is durable. */
   readonly onDurable?: (report: SaveReport) => void | Promise<void>;
   /** Called when another process took a name meanwhile and the next version is used. */
@@ -38,13 +41,18 @@ export interface JournalLine {
   readonly line: JsonObject;
 }
 
-/** What a finished save cost. */
+/** What a finished save cost. Times are in milliseconds. */
 export interface SaveReport {
+  /** The names it has got. */
   readonly paths: readonly string[];
   /** Bytes written to storage: each content counts once, however many names it has. */
   readonly bytes: number;
-  /** Time from the start of writing until durable, in milliseconds. */
+  /** Taking hold of the state, in the hook: O(tensors), no byte is copied. */
+  readonly captureMs: number;
+  /** From the start of writing until durable, behind training. */
   readonly writeMs: number;
+  /** How long the hook waited: for earlier saves, and with `asyncSave: false` for this one. */
+  readonly waitedMs: number;
 }
 
 /** The names that hold the same bytes, full contents first. */
@@ -55,12 +63,12 @@ export function contentsOf(names: readonly SaveName[]): readonly (readonly SaveN
 }
 
 /** The document of a job, with what a recovery needs to finish it: its names and removals. */
-export function documentOf(job: SaveJob, weightsOnly: boolean): JsonObject {
-  const { document } = job.snapshot;
+export function documentOf(job: SaveJob, { document }: Snapshot, weightsOnly: boolean): JsonObject {
   const save: JsonObject = {
-    names: job.names.map(({ path, role, linkTo, weightsOnly: isWeightsOnly, stateKey }) => ({
+    names: job.names.map(({ path, role, linkTo, score, weightsOnly: isWeightsOnly, stateKey }) => ({
       path,
       role,
+      score,
       linkTo,
       weightsOnly: isWeightsOnly,
       stateKey,
@@ -83,8 +91,12 @@ export function renamed(job: SaveJob, from: string, to: string): SaveJob {
       ...(name.linkTo === undefined ? {} : { linkTo: spell(name.linkTo) }),
     })),
     removals: job.removals.map(({ path, reason }) => ({ path: spell(path), reason })),
-    snapshot: { ...job.snapshot, document: respell(job.snapshot.document, from, to) as JsonObject },
   };
+}
+
+/** The snapshot with one name spelt otherwise, wherever its document mentions it. */
+export function respelled(snapshot: Snapshot, from: string, to: string): Snapshot {
+  return { ...snapshot, document: respell(snapshot.document, from, to) as JsonObject };
 }
 
 function respell(value: JsonValue | undefined, from: string, to: string): JsonValue | undefined {

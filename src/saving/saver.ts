@@ -4,20 +4,25 @@ import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { appendJournal } from './journal.ts';
 import { publishContent } from './publish.ts';
-import { contentsOf, renamed, type SaveJob } from './save-job.ts';
+import { contentsOf, renamed, respelled, type SaveJob } from './save-job.ts';
+import type { Snapshot } from './snapshot.ts';
 
 /** How many versions are tried when other processes keep taking names. */
 const MAX_RENAMES = 1_000;
 
 /** A job on its way, and what it has published so far: that is its own, and may be written again. */
-export interface Pending {
+interface Pending {
   job: SaveJob;
+  /** Undefined until the job has come near enough to the front of the queue. */
+  snapshot: Snapshot | undefined;
   readonly published: Set<string>;
+  captureMs: number;
+  waitedMs: number;
 }
 
 export interface SaverOptions {
   readonly storage: Storage;
-  /** Saves that may wait while one is written; above that {@link Saver.submit} waits. Default 1. */
+  /** Saves that may wait, with their snapshots, while one is written. Default 1. */
   readonly maxWaiting?: number;
 }
 
@@ -51,20 +56,39 @@ export class Saver {
   }
 
   /**
-   * Hands over a job and returns as soon as there is room for it; it is done when {@link flush} resolves.
-   * The job's snapshot is released in any case.
+   * Hands over a job: waits until there is room for its snapshot, takes it, and returns. The job is done when
+   * {@link flush} resolves. At most `1 + maxWaiting` snapshots are held at a time; each is released in any case.
    *
-   * @throws HighwaterError (`SAVE_FAILED`) when an earlier save has failed and nobody was told yet.
+   * @throws what `capture` throws; HighwaterError (`SAVE_FAILED`) when an earlier save has failed and nobody
+   * was told yet.
    */
-  async submit(job: SaveJob): Promise<void> {
-    const pending: Pending = { job, published: new Set() };
+  async submit(job: SaveJob, capture: () => Promise<Snapshot>): Promise<void> {
+    const began = performance.now();
+    const pending: Pending = {
+      job,
+      snapshot: undefined,
+      published: new Set(),
+      captureMs: 0,
+      waitedMs: 0,
+    };
     for (const { path } of job.names) this.#planned.set(path, { isTaken: true, by: pending });
     for (const { path } of job.removals) this.#planned.set(path, { isTaken: false, by: pending });
     this.#queue.push(pending);
-    this.#running ??= this.#run();
-    while (this.#queue.length > 1 + this.#maxWaiting) {
+    while (this.#queue.indexOf(pending) > this.#maxWaiting) {
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
     }
+    const hasRoom = performance.now();
+    try {
+      pending.snapshot = await capture();
+    } catch (error) {
+      this.#drop(pending);
+      this.#running ??= this.#run();
+      throw error;
+    }
+    pending.waitedMs = hasRoom - began;
+    pending.captureMs = performance.now() - hasRoom;
+    this.#running ??= this.#run();
+    if (job.isAwaited) await this.#running;
     this.throwIfFailed();
   }
 
@@ -86,31 +110,43 @@ export class Saver {
   }
 
   async #run(): Promise<void> {
-    for (let pending = this.#queue[0]; pending !== undefined; pending = this.#queue[0]) {
+    for (;;) {
+      const [pending] = this.#queue;
+      if (pending?.snapshot === undefined) break;
       try {
         await this.#perform(pending);
       } catch (error) {
         this.#failure ??= saveFailed(pending.job, error);
       }
-      this.#queue.shift();
-      pending.job.snapshot.release();
-      for (const [path, { by }] of this.#planned) if (by === pending) this.#planned.delete(path);
-      for (const resolve of this.#roomWaiters.splice(0)) resolve();
+      pending.snapshot.release();
+      this.#drop(pending);
     }
     this.#running = undefined;
   }
 
+  #drop(pending: Pending): void {
+    this.#queue.splice(this.#queue.indexOf(pending), 1);
+    for (const { path } of [...pending.job.names, ...pending.job.removals]) {
+      if (this.#planned.get(path)?.by === pending) this.#planned.delete(path);
+    }
+    for (const resolve of this.#roomWaiters.splice(0)) resolve();
+  }
+
   async #perform(pending: Pending): Promise<void> {
-    const started = performance.now();
+    const began = performance.now();
     this.#checksum ??= await fastestChecksum();
     const bytes = await this.#publish(pending, this.#checksum);
-    const { names, removals, journal, onDurable } = pending.job;
+    const { names, removals, journal, isAwaited, onDurable } = pending.job;
     for (const { path } of removals) await this.#storage.remove(path);
     await appendJournal(this.#storage, journal);
+    const { captureMs, waitedMs } = pending;
+    const writeMs = performance.now() - began;
     await onDurable?.({
       paths: names.map(({ path }) => path),
       bytes,
-      writeMs: performance.now() - started,
+      captureMs,
+      writeMs,
+      waitedMs: isAwaited ? waitedMs + writeMs : waitedMs,
     });
   }
 
@@ -119,8 +155,10 @@ export class Saver {
     for (let renames = 0; ; renames++) {
       try {
         let bytes = 0;
+        const snapshot = pending.snapshot as Snapshot;
         for (const names of contentsOf(pending.job.names)) {
-          bytes += await publishContent(this.#storage, pending, names, checksum);
+          const publication = { job: pending.job, snapshot, published: pending.published };
+          bytes += await publishContent(this.#storage, publication, names, checksum);
         }
         return bytes;
       } catch (error) {
@@ -137,7 +175,10 @@ export class Saver {
     pending.job.onRenamed?.(from, to);
     this.#planned.delete(from);
     this.#planned.set(to, { isTaken: true, by: pending });
-    for (const affected of this.#queue) affected.job = renamed(affected.job, from, to);
+    for (const affected of this.#queue) {
+      affected.job = renamed(affected.job, from, to);
+      affected.snapshot &&= respelled(affected.snapshot, from, to);
+    }
   }
 }
 

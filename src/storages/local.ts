@@ -46,10 +46,10 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
     // On Windows they need a privilege that few users have.
     supportsSymlinks: process.platform !== 'win32',
 
-    writer(path) {
-      return attempting(fs, { action: 'write', path }, async () => {
+    writer(path, { sizeBytes } = {}) {
+      return attempting(fs, { action: 'write', path, wantedBytes: sizeBytes }, async () => {
         await folders.make(dirname(path));
-        return localWriter(fs, path);
+        return localWriter(fs, path, sizeBytes);
       });
     },
     read(path, range) {

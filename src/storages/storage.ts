@@ -35,6 +35,11 @@ export interface StorageWriter {
    */
   patch(offset: number, bytes: Uint8Array): Promise<void>;
   /**
+   * The CRC-32 of each range of what has been written, worked out without holding up this thread. Absent
+   * where a storage has no such way: the caller computes them from the bytes it writes.
+   */
+  checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
+  /**
    * Makes the file visible under its name, whole and at once, and durable: when this resolves the file
    * survives `kill -9` and a power cut.
    *
@@ -64,8 +69,11 @@ export interface Storage {
   /** Whether {@link symlink} works. */
   readonly supportsSymlinks: boolean;
 
-  /** Starts a file at `path`. */
-  writer(path: string): Promise<StorageWriter>;
+  /**
+   * Starts a file at `path`. `sizeBytes` is how large it is going to be, when that is known: for the message
+   * that there is no space for it.
+   */
+  writer(path: string, options?: { readonly sizeBytes?: number }): Promise<StorageWriter>;
   /**
    * Reads a file, or a part of it, following links. Shorter than asked for only where the file ends.
    * The bytes are the caller's own, in a buffer of their own.

@@ -1,10 +1,12 @@
 import type { Decision, Note } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { JsonObject } from '../format/json.ts';
-import type { JournalLine, SaveName } from '../saving/save-job.ts';
+import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
+import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
 import type { Storage } from '../storages/storage.ts';
+import { type CheckpointCost, NO_COST, withSave } from './checkpoint-cost.ts';
 
 /** A callback that saves, as the Trainer sees it. */
 export interface CheckpointOwner {
@@ -13,8 +15,11 @@ export interface CheckpointOwner {
   readonly folderDepth: number;
   readonly stateKey: string;
   readonly saveWeightsOnly: boolean;
-  readonly keptPaths: ReadonlySet<string>;
+  /** Whether a file is one that it counts as its own and still wants. */
+  keeps(path: string): boolean;
   renamePath(from: string, to: string): void;
+  /** A save with files of this callback is durable. */
+  onSaved(report: SaveReport): void;
 }
 
 /** What the Trainer does for {@link Checkpointing}. */
@@ -44,10 +49,13 @@ export class Checkpointing {
   defaultFolder = '';
   /** The file this run was resumed from: never removed. */
   resumedFrom: string | undefined;
+  /** The moment it was saved at: {@link rankedFiles} knows nothing later. */
+  resumedSequence = 0;
   readonly #saver: Saver;
   readonly #source: CheckpointSource;
   readonly #waits: boolean;
   #round: Submitted[] | undefined;
+  #cost: CheckpointCost = NO_COST;
 
   constructor(source: CheckpointSource, storage: Storage, saver: Saver, waits: boolean) {
     this.#source = source;
@@ -74,6 +82,12 @@ export class Checkpointing {
     return isPlanned === true || (await this.#saver.isTaken(path));
   }
 
+  /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
+  async rankedFiles(owner: CheckpointOwner): Promise<readonly RankedFile[]> {
+    const { dirpath: path, folderDepth: depth, stateKey } = owner;
+    return await rankedFiles(this.storage, { path, depth }, stateKey, this.resumedSequence);
+  }
+
   /** The present hook, as the rules see it, without the metrics. */
   moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'> {
     return this.#source.moment(hook, elapsedMs);
@@ -82,6 +96,19 @@ export class Checkpointing {
   /** The metrics, as the rules see them: reads those that were not read yet. */
   async readings(): Promise<CheckpointEvent['metrics']> {
     return await this.#source.readings();
+  }
+
+  /** What the checkpoints of this run have cost so far. */
+  get cost(): CheckpointCost {
+    return this.#cost;
+  }
+
+  /** The end of training: as {@link flush}, and the wait counts as a cost. */
+  async finish(): Promise<void> {
+    const began = performance.now();
+    await this.#saver.flush();
+    const waitedMs = this.#cost.waitedMs + performance.now() - began;
+    this.#cost = { ...this.#cost, waitedMs };
   }
 
   /** Resolves when every save so far is durable. */
@@ -112,35 +139,40 @@ export class Checkpointing {
   async #commit(submitted: readonly Submitted[]): Promise<void> {
     const names = dedupe(
       submitted.flatMap(({ owner, decision }) =>
-        decision.saves.map(({ path, role, replaces, linkTo }): SaveName => {
-          const link = linkTo === undefined ? {} : { linkTo };
+        decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          return { path, role, replaces, weightsOnly, stateKey, ...link };
+          return { ...save, weightsOnly, stateKey };
         }),
       ),
     );
-    const kept = new Set(names.map(({ path }) => path));
-    for (const owner of this.#source.owners) for (const path of owner.keptPaths) kept.add(path);
+    const isWanted = (path: string): boolean =>
+      path === this.resumedFrom ||
+      names.some((name) => name.path === path) ||
+      this.#source.owners.some((owner) => owner.keeps(path));
     const removals = submitted
       .flatMap(({ decision }) => decision.removals)
-      .filter(({ path }) => !kept.has(path) && path !== this.resumedFrom);
+      .filter(({ path }) => !isWanted(path));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
       );
-      await this.#saver.submit({
-        snapshot: await this.#source.capture(),
+      const job: SaveJob = {
         names,
         removals,
         journal: this.#journal(submitted),
+        isAwaited: this.#waits,
         onRenamed: (from, to) => {
           for (const owner of this.#source.owners) owner.renamePath(from, to);
         },
-        onDurable: async () => {
-          for (const owner of owners) await this.#source.announce(owner);
+        onDurable: async (report) => {
+          this.#cost = withSave(this.#cost, report);
+          for (const owner of owners) {
+            owner.onSaved(report);
+            await this.#source.announce(owner);
+          }
         },
-      });
-      if (this.#waits) await this.#saver.flush();
+      };
+      await this.#saver.submit(job, () => this.#source.capture());
     }
     for (const { decision } of submitted) if (decision.error !== undefined) throw decision.error;
   }
@@ -157,13 +189,13 @@ export class Checkpointing {
 
   /** Saves one file outside every callback's bookkeeping. */
   async saveFile(path: string, weightsOnly: boolean): Promise<void> {
-    await this.#saver.submit({
-      snapshot: await this.#source.capture(),
+    const job: SaveJob = {
       names: [{ path, role: 'user', replaces: true, weightsOnly }],
       removals: [],
       journal: [],
-    });
-    await this.#saver.flush();
+      isAwaited: true,
+    };
+    await this.#saver.submit(job, () => this.#source.capture());
   }
 }
 

@@ -1,10 +1,10 @@
 import { MisconfigurationError } from '../errors.ts';
+import { nextMacrotask } from '../event-loop.ts';
 import type { Logger } from '../loggers/logger.ts';
 import { type BatchFeed, type FeedPosition, feedAfter, positionOf } from './batch-feed.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import type { DataSource } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
-import { nextMacrotask } from './event-loop.ts';
 import type { Hooks } from './hooks.ts';
 import type { LogScope, MetricStore } from './metrics.ts';
 import type { ObservedHook, TrainerSettings } from './options.ts';

@@ -9,6 +9,7 @@ import { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
 import { isExactlyResumable } from './batch-feed.ts';
 import { captureCheckpoint } from './checkpoint-content.ts';
+import { describeCost } from './checkpoint-cost.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
@@ -103,7 +104,7 @@ export class FitRun {
     this.#owners = trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
     this.#runFolders = new RunFolders(options, this.loggers[0], this.#owners);
     const storage = options.storage ?? defaultStorage();
-    const saver = new Saver({ storage });
+    const saver = new Saver({ storage, maxWaiting: settings.maxWaitingSaves });
     this.checkpointing = new Checkpointing(
       {
         owners: this.#owners,
@@ -195,8 +196,10 @@ export class FitRun {
       this.metrics.commit();
       await this.#completed('trainStart', {});
       this.#maySave = !this.#settings.fastDevRun;
+      const began = performance.now();
       await loop.run();
-      await this.checkpointing.flush();
+      await this.checkpointing.finish();
+      this.#describeCost(performance.now() - began);
       await this.#hooks.run('onFitEnd');
       status = 'success';
     } catch (error) {
@@ -206,6 +209,12 @@ export class FitRun {
       await loop.close();
       for (const logger of this.loggers) await logger.finalize?.(status);
     }
+  }
+
+  #describeCost(elapsedMs: number): void {
+    const { cost } = this.checkpointing;
+    const isShown = this.#options.enableProgressBar ?? true;
+    if (isShown && cost.saves > 0) this.#trainer.info(describeCost(cost, elapsedMs));
   }
 
   async #onFailure(error: unknown, loop: FitLoop): Promise<never> {
@@ -276,6 +285,7 @@ export class FitRun {
     if (!this.#settings.fastDevRun) await finishSave(this.checkpointing.storage, reader, isOwn);
     await this.#reportNewer(reader);
     this.checkpointing.resumedFrom = reader.path;
+    this.checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
     this.#trainer.resumedFrom = reader.path;
     const restored = await restoreCheckpoint(reader, {
       module: this.#module,

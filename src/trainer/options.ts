@@ -75,6 +75,11 @@ export interface TrainerOptions {
   readonly seed?: number | undefined;
   /** Save behind training (the default), or wait in the hook until each save is durable. */
   readonly asyncSave?: boolean | undefined;
+  /**
+   * Saves that may wait while one is written; beyond that the hook that saves waits. Each holds a snapshot:
+   * at most `1 + maxWaitingSaves` states are kept in memory beside the present one. Default 1.
+   */
+  readonly maxWaitingSaves?: number | undefined;
   /** Where checkpoints live. Default: local files. */
   readonly storage?: Storage | undefined;
   /** Where messages go. Default: the console. */
@@ -110,6 +115,7 @@ export interface TrainerSettings {
   readonly fastDevRun: boolean;
   readonly seed: number;
   readonly asyncSave: boolean;
+  readonly maxWaitingSaves: number;
 }
 
 /**
@@ -153,6 +159,7 @@ export function resolveSettings(options: TrainerOptions): TrainerSettings {
     fastDevRun: fastDevBatches > 0,
     seed: resolveSeed(options.seed ?? 0),
     asyncSave: options.asyncSave ?? true,
+    maxWaitingSaves: atLeast('maxWaitingSaves', options.maxWaitingSaves ?? 1, 0),
   };
   if (fastDevBatches === 0) return settings;
   return {

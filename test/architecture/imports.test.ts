@@ -21,11 +21,12 @@ const contracts = [
   'loggers/logger.ts',
   'callbacks/callback.ts',
 ];
-const base = ['node:', 'format/', 'errors.ts'];
+const base = ['node:', 'format/', 'errors.ts', 'event-loop.ts'];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
 const implementations = ['storages/', 'strategies/', 'loggers/', 'callbacks/'];
 const rules: readonly Rule[] = [
   { of: 'errors.ts', values: [] },
+  { of: 'event-loop.ts', values: [] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),

@@ -285,7 +285,7 @@ describe('the rules, for any options and any run', () => {
           if (own.saveTopK > 0) best.splice(own.saveTopK);
           expect(state.bestKModels.get(state.bestModelPath)).toBe(best[0]);
           expect(state.bestModelScore).toBe(best[0]);
-          expect([...state.bestKModels.values()].sort()).toEqual(best.sort());
+          expect([...state.bestKModels].map(([, score]) => score).sort()).toEqual(best.sort());
         }
       }
     });
@@ -317,7 +317,7 @@ describe('the rules, for any options and any run', () => {
           }
           for (const { path } of removals) given.add(path);
           for (const { path } of removals) expect(files.get(path)?.by).toBe(index);
-          for (const path of state.bestKModels.keys()) {
+          for (const [path] of state.bestKModels) {
             expect(round.files.get(path)).toMatchObject({ by: index, role: 'topK' });
           }
         }

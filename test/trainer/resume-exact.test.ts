@@ -51,14 +51,15 @@ class SaveEverywhere implements Callback {
   readonly folderDepth = 0;
   readonly stateKey = 'SaveEverywhere';
   readonly saveWeightsOnly = false;
-  readonly keptPaths: ReadonlySet<string> = new Set();
   readonly saved: string[] = [];
   readonly #folder: string;
 
   constructor(folder: string) {
     this.#folder = folder;
   }
+  keeps = (): boolean => false;
   renamePath(): void {}
+  onSaved(): void {}
   onTrainBatchEnd = (trainer: Trainer): Promise<void> => this.#save(trainer, 'batch-end');
   onValidationEnd = (trainer: Trainer): Promise<void> => this.#save(trainer, 'validation-end');
   onTrainEpochEnd = (trainer: Trainer): Promise<void> => this.#save(trainer, 'epoch-end');

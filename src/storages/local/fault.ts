@@ -109,7 +109,7 @@ export interface Attempt {
   readonly action: string;
   readonly path: string;
   /** How many bytes the whole file was to have, where bytes were to be written. */
-  readonly wantedBytes?: number;
+  readonly wantedBytes?: number | undefined;
 }
 
 /** Does `work`; whatever it throws is thrown as a `StorageError` that says what, where and what next. */

@@ -11,6 +11,8 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
+import type { ByteRange } from '../storage.ts';
+import { canUseChecksumThread, checksumsOf } from './checksum-thread.ts';
 
 /** What a path names on disk. */
 export interface FileStatus {
@@ -35,6 +37,11 @@ export interface OpenFile {
   /** Fills `into` from `position`. Returns how many bytes were read; 0 only at the file's end. */
   read(into: Uint8Array, position: number): Promise<number>;
   status(): Promise<FileStatus>;
+  /**
+   * The CRC-32 of each range, read back on another thread. Absent where there is none: nothing that is
+   * written depends on it.
+   */
+  checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
   /** Flushes the file's bytes to the disk. */
   datasync(): Promise<void>;
   close(): Promise<void>;
@@ -71,7 +78,7 @@ export interface FileSystem {
   freeBytes(folder: string): Promise<number>;
 }
 
-const FLAGS = { create: 'wx', read: 'r', append: 'a+' } as const;
+const FLAGS = { create: 'wx+', read: 'r', append: 'a+' } as const;
 
 /** What `fsync` of a folder says on file systems that keep names safe in another way, or not at all. */
 const CANNOT_SYNC_FOLDERS: readonly unknown[] = ['EINVAL', 'EBADF', 'ENOTSUP', 'ENOSYS'];
@@ -104,6 +111,7 @@ async function openFile(path: string, mode: keyof typeof FLAGS): Promise<OpenFil
     read: async (into, position) =>
       (await handle.read(into, 0, into.byteLength, position)).bytesRead,
     status: async () => status(await handle.stat({ bigint: true })),
+    ...(canUseChecksumThread && { checksums: (ranges) => checksumsOf(handle.fd, ranges) }),
     datasync: () => handle.datasync(),
     close: () => handle.close(),
   };

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { StorageError } from '../../errors.ts';
-import type { StorageWriter } from '../storage.ts';
+import type { ByteRange, StorageWriter } from '../storage.ts';
 import { kindOf, storageFault } from './fault.ts';
 import type { FileSystem } from './file-system.ts';
 import { moveToNewName } from './naming.ts';
@@ -13,38 +13,46 @@ import { writeAll } from './write-all.ts';
  */
 type Stage = 'open' | 'closed' | 'published' | 'discarded';
 
-/** Starts a file beside `path`, whose folder is there. Throws the system's error when it cannot. */
-export async function localWriter(fs: FileSystem, path: string): Promise<StorageWriter> {
+/**
+ * Starts a file beside `path`, whose folder is there. Throws the system's error when it cannot.
+ * `expectedBytes` is how large it is going to be, for the message when there is no space.
+ */
+export async function localWriter(
+  fs: FileSystem,
+  path: string,
+  expectedBytes = 0,
+): Promise<StorageWriter> {
   const temporary = temporaryBeside(path);
   const file = await fs.open(temporary, 'create');
   let stage: Stage = 'open';
   let sizeBytes = 0;
-  let working: Promise<void> = Promise.resolve();
+  let working: Promise<unknown> = Promise.resolve();
 
-  function doing(
-    action: string,
-    allowed: readonly Stage[],
-    work: () => Promise<void>,
-  ): Promise<void> {
-    working = attempt(action, allowed, work);
-    return working;
+  function doing<T>(action: string, allowed: readonly Stage[], work: () => Promise<T>): Promise<T> {
+    const result = attempt(action, allowed, work);
+    working = result;
+    return result;
   }
 
   /** When `work` fails, the temporary file goes, except that a name that is taken is no harm. */
-  async function attempt(
+  async function attempt<T>(
     action: string,
     allowed: readonly Stage[],
-    work: () => Promise<void>,
-  ): Promise<void> {
+    work: () => Promise<T>,
+  ): Promise<T> {
     if (!allowed.includes(stage)) {
       throw new StorageError('Other', path, `Cannot ${action} ${path}: its writer is ${stage}.`);
     }
     try {
-      await work();
+      return await work();
     } catch (cause) {
       if (kindOf(cause) !== 'Conflict') await discard();
       // Made after the file has gone, so that the free space is what the next try will find.
-      throw await storageFault(fs, { action, path, wantedBytes: sizeBytes }, cause);
+      throw await storageFault(
+        fs,
+        { action, path, wantedBytes: Math.max(sizeBytes, expectedBytes) },
+        cause,
+      );
     }
   }
 
@@ -80,6 +88,15 @@ export async function localWriter(fs: FileSystem, path: string): Promise<Storage
         await writeAll(file, [bytes], offset);
       });
     },
+    // Most of the flushing is done meanwhile; what is patched afterwards is flushed by `publish`.
+    ...(file.checksums !== undefined && {
+      checksums: (ranges: readonly ByteRange[]) =>
+        doing('write', ['open'], async () => {
+          const computing = file.checksums?.(ranges) ?? [];
+          const [checksums] = await Promise.all([computing, file.datasync()]);
+          return checksums;
+        }),
+    }),
     publish({ replace }) {
       return doing('publish', ['open', 'closed'], async () => {
         if (stage === 'open') await finish();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { StorageError } from '../../errors.ts';
+import { crc32 } from '../../format/crc32.ts';
 import { bytesOf, type Check, fails, pathsIn, publish, textOf } from './check.ts';
 
 /** How files come to be. */
@@ -63,6 +64,39 @@ export function writingContract(check: Check): void {
     }
     assert.deepEqual(await pathsIn(storage, root), [`${root}/a`]);
   });
+  check(
+    'checksums what is written, where it can, and then takes patches',
+    async ({ storage, root }) => {
+      const bytes = Uint8Array.from({ length: 3_000_001 }, (_, i) => i * i);
+      const writer = await storage.writer(`${root}/a`, { sizeBytes: bytes.length });
+      await writer.write([bytes.subarray(0, 1000), bytes.subarray(1000)]);
+      const ranges = [
+        { offset: 3, length: 2_500_000 },
+        { offset: 3_000_001, length: 0 },
+        { offset: 0, length: 3_000_001 },
+      ];
+      const expected = ranges.map(({ offset, length }) =>
+        crc32(bytes.subarray(offset, offset + length)),
+      );
+      if (writer.checksums !== undefined) {
+        assert.deepEqual(await writer.checksums(ranges), expected);
+        assert.deepEqual(await writer.checksums([]), []);
+      }
+      await writer.patch(1, bytesOf('xy'));
+      bytes.set(bytesOf('xy'), 1);
+      await writer.publish({ replace: false });
+      assert.ok(Buffer.from(bytes).equals(await storage.read(`${root}/a`)));
+      if (writer.checksums === undefined) return;
+      await fails('Other', () => writer.checksums?.(ranges) ?? Promise.resolve());
+      const short = await storage.writer(`${root}/b`);
+      await short.write([bytesOf('ab')]);
+      await fails(
+        'Other',
+        () => short.checksums?.([{ offset: 0, length: 3 }]) ?? Promise.resolve(),
+      );
+      assert.deepEqual(await pathsIn(storage, root), [`${root}/a`]);
+    },
+  );
   check('replaces only when told to', async ({ storage, root }) => {
     const path = `${root}/a`;
     await publish(storage, path, 'old');
