@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'CHECKPOINT_VERSION'
   | 'CHECKPOINT_MISMATCH'
   | 'CHECKPOINT_NOT_FOUND'
+  | 'TENSOR_NOT_FOUND'
   | 'SAVE_FAILED'
   | 'HOOK_FAILED'
   | `STORAGE_${Uppercase<StorageErrorKind>}`;

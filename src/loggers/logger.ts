@@ -1,9 +1,12 @@
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { SaveReport } from '../saving/save-job.ts';
 
 /** A callback whose checkpoint became durable, as a logger sees it. */
 export interface CheckpointSource {
   readonly bestModelPath: string;
   readonly lastModelPath: string;
+  /** What the save has cost. */
+  readonly lastSave?: SaveReport | undefined;
 }
 
 /**

@@ -68,8 +68,36 @@ export class CheckpointReader {
 
   /** The tensors of some groups, each verified against its checksum. Reads only their bytes. */
   async load(groups: ReadonlySet<StateGroup>): Promise<readonly LoadedTensor[]> {
-    const wanted = this.index.tensors.filter(({ group }) => groups.has(group as StateGroup));
-    return inParallel(wanted, async (tensor) => ({
+    return await this.#load(
+      this.index.tensors.filter(({ group }) => groups.has(group as StateGroup)),
+    );
+  }
+
+  /**
+   * The weights, or just those with the given names, each verified against its checksum. Reads only their
+   * bytes, a few tensors at a time.
+   *
+   * @throws CheckpointFileError naming the tensor and the byte that is wrong; HighwaterError
+   * (`TENSOR_NOT_FOUND`) for a name that the checkpoint does not have.
+   */
+  async loadWeights(names?: Iterable<string>): Promise<readonly LoadedTensor[]> {
+    const weights = this.index.tensors.filter(({ group }) => group === 'model');
+    if (names === undefined) return await this.#load(weights);
+    const byName = new Map(weights.map((tensor) => [tensor.name, tensor]));
+    const wanted = [...names].map((name) => {
+      const tensor = byName.get(name);
+      if (tensor !== undefined) return tensor;
+      throw new HighwaterError(
+        'TENSOR_NOT_FOUND',
+        `'${this.path}' has no weight '${name}'. It has ${[...byName.keys()].map((known) => `'${known}'`).join(', ')}.`,
+        { details: { path: this.path, name } },
+      );
+    });
+    return await this.#load(wanted);
+  }
+
+  async #load(wanted: readonly StoredTensor[]): Promise<readonly LoadedTensor[]> {
+    return await inParallel(wanted, async (tensor) => ({
       group: tensor.group as StateGroup,
       name: tensor.name,
       dtype: tensor.dtype,

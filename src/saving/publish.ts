@@ -13,7 +13,7 @@ interface Publication {
 }
 
 /** Up to this size a checksum takes this thread less time than asking another one. */
-const SMALL_BYTES = 1024 * 1024;
+const SMALL_BYTES = 4 * 1024 * 1024;
 
 /** How many bytes are read from the engine before they are written: bounds memory, keeps writes large. */
 const BATCH_BYTES = 256 * 1024 * 1024;

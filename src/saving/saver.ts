@@ -1,5 +1,6 @@
 import { nextVersion } from '../checkpoint/file-path.ts';
 import { HighwaterError, StorageError } from '../errors.ts';
+import { nextMacrotask } from '../event-loop.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { appendJournal } from './journal.ts';
@@ -110,6 +111,8 @@ export class Saver {
   }
 
   async #run(): Promise<void> {
+    // The hook that saves goes on first: even laying out a file is work behind training.
+    await nextMacrotask();
     for (;;) {
       const [pending] = this.#queue;
       if (pending?.snapshot === undefined) break;
@@ -137,10 +140,10 @@ export class Saver {
     this.#checksum ??= await fastestChecksum();
     const bytes = await this.#publish(pending, this.#checksum);
     const { names, removals, journal, isAwaited, onDurable } = pending.job;
-    for (const { path } of removals) await this.#storage.remove(path);
-    await appendJournal(this.#storage, journal);
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
+    for (const { path } of removals) await this.#storage.remove(path);
+    await appendJournal(this.#storage, journal);
     await onDurable?.({
       paths: names.map(({ path }) => path),
       bytes,

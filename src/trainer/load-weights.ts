@@ -15,8 +15,18 @@ export interface LoadOptions {
 
 const WEIGHTS: ReadonlySet<StateGroup> = new Set(['model']);
 
-/** Opens a file for its weights; only the header is read. */
-export async function openWeights(path: string, options: LoadOptions): Promise<CheckpointReader> {
+/**
+ * Opens a checkpoint to look into it: only the header is read and checked. `loadWeights()` reads the weights,
+ * `loadWeights(['fc1.kernel'])` just those, and `document` is everything else that it holds.
+ *
+ * @param path of the file; `~` and `file:` URLs work.
+ * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
+ * HighwaterError (`CHECKPOINT_NOT_FOUND`).
+ */
+export async function openCheckpoint(
+  path: string,
+  options: Pick<LoadOptions, 'storage'> = {},
+): Promise<CheckpointReader> {
   return await CheckpointReader.open(options.storage ?? defaultStorage(), absolutePath(path));
 }
 

@@ -139,8 +139,10 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
     overrides: Partial<HyperParameters> = {},
     options: LoadOptions = {},
   ): Promise<Module> {
-    const { loadWeights, openWeights, storedHyperparameters } = await import('./load-weights.ts');
-    const reader = await openWeights(path, options);
+    const { loadWeights, openCheckpoint, storedHyperparameters } = await import(
+      './load-weights.ts'
+    );
+    const reader = await openCheckpoint(path, options);
     const module = new this({ ...storedHyperparameters(reader), ...overrides } as HyperParameters);
     const { missing, unexpected } = await loadWeights(module, reader, options);
     module.#leftOut = [...missing, ...unexpected];

@@ -30,6 +30,8 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   readonly engineName = 'tfjs';
   #optimizer: tf.Optimizer | undefined;
   readonly #pending: PendingGradients = new PendingGradients();
+  /** Found once a fit has trained a batch, since layers make their weights when they are first called. */
+  #settledWeights: readonly NamedWeight[] | undefined;
 
   /** A `tf.Optimizer`, or an object with one as `optimizer`. */
   abstract override configureOptimizers(): tf.Optimizer | { readonly optimizer: tf.Optimizer };
@@ -46,6 +48,7 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       disposeOptimizer(this.#optimizer);
     }
     this.#optimizer = optimizer;
+    this.#settledWeights = undefined;
   }
 
   trainStep(batch: Batch, batchIdx: number, scale: number): tf.Tensor {
@@ -55,6 +58,7 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       variables,
     );
     this.#pending.add(gradients, scale);
+    this.#settledWeights ??= namedWeights(this);
     return loss;
   }
 
@@ -152,12 +156,13 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   dispose(): void {
     if (this.#optimizer !== undefined) disposeOptimizer(this.#optimizer);
     this.#optimizer = undefined;
-    for (const { variable } of this.#weights()) variable.dispose();
+    for (const { variable } of namedWeights(this)) variable.dispose();
+    this.#settledWeights = undefined;
     this.#pending.replace(new Map());
   }
 
   #weights(): readonly NamedWeight[] {
-    return namedWeights(this);
+    return this.#settledWeights ?? namedWeights(this);
   }
 
   get #activeOptimizer(): tf.Optimizer {

@@ -1,0 +1,203 @@
+/**
+ * What a save costs: `npm run bench -- save [--json] [--rounds N]`. A state of 200 float32 tensors, 256 MB
+ * and 1 GB, on tfjs's cpu backend; every peer in the same round, each with a file of its own.
+ */
+import { spawnSync } from 'node:child_process';
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import * as tf from '@tensorflow/tfjs-core';
+import { ModelCheckpoint, Trainer } from 'highwater';
+import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { median, note, report, round, roundsWanted } from './support/measure.ts';
+import { startTorch } from './support/torch.ts';
+
+const MIB = 2 ** 20;
+const ROUNDS = roundsWanted(7);
+const WARM_UPS = 8;
+
+tf.enableProdMode();
+await tf.setBackend('cpu');
+
+for (const [size, mebibytes, syncBar] of [
+  ['256 MB', 256, 1 / 100],
+  ['1 GB', 1024, 1 / 200],
+] as const) {
+  await benchmark(size, mebibytes * MIB, syncBar);
+}
+
+/** One round: milliseconds, and of `bytes` the bytes written. */
+interface Round {
+  readonly sync: number;
+  readonly mainThread: number;
+  readonly durable: number;
+  readonly bytes: number;
+  readonly modelSave: number;
+  readonly plain: number;
+  readonly dd: number;
+  readonly torchSave: number | undefined;
+  readonly torchDurable: number | undefined;
+}
+
+async function benchmark(size: string, stateBytes: number, syncBar: number): Promise<void> {
+  const folder = await mkdtemp(join('runs', 'bench-'));
+  const side = sideFor(stateBytes);
+  const module = new BigModel(side);
+  const torch = await startTorch(TENSORS, side);
+  if (torch === undefined) note('PyTorch is not installed: apt-get install python3-torch');
+  const state = TENSORS * side * side * 4;
+  const checkpoint = new ModelCheckpoint({
+    dirpath: folder,
+    monitor: 'step',
+    mode: 'max',
+    saveTopK: 3,
+    saveLast: true,
+    everyNTrainSteps: Number.MAX_SAFE_INTEGER,
+  });
+  const trainer = new Trainer({
+    logger: false,
+    enableProgressBar: false,
+    maxEpochs: 1,
+    callbacks: checkpoint,
+  });
+  const rounds: Round[] = [];
+
+  /** The batches of an epoch: before each of them, one round. The first saves warm the code up. */
+  async function* batches(): AsyncGenerator<number> {
+    yield 0;
+    yield 1;
+    for (let i = 0; i < WARM_UPS; i++) {
+      await checkpoint.saveCheckpoint(trainer);
+      await checkpoint.flush();
+      yield i;
+    }
+    for (let i = 0; i < ROUNDS; i++) {
+      rounds.push(await oneRound());
+      note(`${size}: round ${i + 1} of ${ROUNDS}`);
+      yield i;
+    }
+  }
+
+  async function oneRound(): Promise<Round> {
+    const before = performance.eventLoopUtilization();
+    const began = performance.now();
+    await checkpoint.saveCheckpoint(trainer);
+    const sync = performance.now() - began;
+    await checkpoint.flush();
+    const { active: mainThread } = performance.eventLoopUtilization(before);
+    // Removing what is not kept any more comes after it, here and for the peers.
+    const { bytes = Number.NaN, writeMs = Number.NaN } = checkpoint.lastSave ?? {};
+    const durable = sync + writeMs;
+    const modelSave = await mainThreadMs(() => module.model.save(fileHandler(folder)));
+    const peer = join(folder, 'peer');
+    const timed = async (work: () => unknown): Promise<number> => {
+      const start = performance.now();
+      await work();
+      const ms = performance.now() - start;
+      await rm(peer, { force: true });
+      return ms;
+    };
+    const dd = await timed(() =>
+      spawnSync('dd', [
+        'if=/dev/zero',
+        `of=${peer}`,
+        'bs=1M',
+        `count=${Math.round(state / MIB)}`,
+        'conv=fdatasync',
+      ]),
+    );
+    const weights = module.model.weights.map((weight) => weight.read().dataSync());
+    const plain = await timed(() => writePlainly(peer, weights as Float32Array[]));
+    const torchSave = await torch?.save(peer);
+    await rm(peer, { force: true });
+    const torchDurable = await torch?.saveDurably(peer);
+    await rm(peer, { force: true });
+    return { sync, mainThread, durable, bytes, modelSave, plain, dd, torchSave, torchDurable };
+  }
+
+  try {
+    await trainer.fit(module, { trainDataloaders: { [Symbol.asyncIterator]: batches } });
+  } finally {
+    torch?.close();
+    await rm(folder, { recursive: true, force: true });
+    module.dispose();
+  }
+  const ms = (of: (found: Round) => number | undefined): string =>
+    `${round(median(rounds.map((found) => of(found) ?? Number.NaN)))} ms`;
+  const ratios = (of: (found: Round) => number | undefined): number[] =>
+    rounds.map(of).filter((ratio) => ratio !== undefined);
+  const over = (ours: number, peer: number | undefined): number | undefined =>
+    peer === undefined ? undefined : ours / peer;
+  report({
+    benchmark: 'save',
+    measure: 'sync-part',
+    size,
+    ratios: ratios(({ sync, torchSave }) => over(sync, torchSave)),
+    bar: { atMost: syncBar },
+    detail: `${ms(({ sync }) => sync)} in the hook, torch.save ${ms(({ torchSave }) => torchSave)}`,
+  });
+  report({
+    benchmark: 'save',
+    measure: 'main-thread',
+    size,
+    ratios: ratios(({ mainThread, modelSave }) => mainThread / modelSave),
+    bar: { atMost: 1 / 50 },
+    detail: `${ms(({ mainThread }) => mainThread)} of main thread, tfjs model.save ${ms(({ modelSave }) => modelSave)}`,
+  });
+  report({
+    benchmark: 'save',
+    measure: 'durable',
+    size,
+    ratios: ratios(({ durable, torchDurable }) => over(durable, torchDurable)),
+    bar: { atMost: 1 },
+    detail:
+      `${ms(({ durable }) => durable)} until durable, torch.save + fdatasync ` +
+      `${ms(({ torchDurable }) => torchDurable)}, plain write + fsync ${ms(({ plain }) => plain)}`,
+  });
+  report({
+    benchmark: 'save',
+    measure: 'throughput',
+    size,
+    ratios: ratios(({ durable, dd }) => dd / durable),
+    bar: { atLeast: 0.9 },
+    detail: `dd conv=fdatasync ${ms(({ dd }) => dd)}`,
+  });
+  report({
+    benchmark: 'save',
+    measure: 'bytes',
+    size,
+    ratios: ratios(({ bytes }) => bytes / state),
+    bar: { atMost: 1.01 },
+    detail: 'bytes written per save with the best three and the last, by the state',
+  });
+}
+
+/** How long the main thread is busy until the work is done. */
+async function mainThreadMs(work: () => Promise<unknown>): Promise<number> {
+  const before = performance.eventLoopUtilization();
+  await work();
+  return performance.eventLoopUtilization(before).active;
+}
+
+/** Where tfjs saves to in Node. Source: tfjs-node 4.22, `io/file_system.ts`. */
+function fileHandler(folder: string): tf.io.IOHandler {
+  return {
+    async save({ modelTopology, weightSpecs, weightData }) {
+      const weights = tf.io.CompositeArrayBuffer.join(weightData);
+      const manifest = [{ paths: ['weights.bin'], weights: weightSpecs }];
+      const model = JSON.stringify({ modelTopology, weightsManifest: manifest });
+      await writeFile(join(folder, 'model.json'), model);
+      await writeFile(join(folder, 'weights.bin'), Buffer.from(weights), 'binary');
+      await rm(join(folder, 'weights.bin'));
+      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
+    },
+  };
+}
+
+function writePlainly(path: string, arrays: readonly Float32Array[]): void {
+  const file = openSync(path, 'w');
+  for (const array of arrays) writeSync(file, array);
+  fsyncSync(file);
+  closeSync(file);
+}
