@@ -2,15 +2,12 @@
  * Trains on 10,000 real handwritten digits, keeps the three best checkpoints and the last one, and goes on
  * from where it was when it is started again: `npm start`, `npm start -- --fresh --epochs 3 --out runs/other`.
  */
-import '@tensorflow/tfjs-layers';
 import { readFile, rm, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import * as tf from '@tensorflow/tfjs-core';
-import { DataLoader, HighwaterError, ModelCheckpoint, Rng, Trainer } from 'highwater';
-import { TfjsModule } from 'highwater/tfjs';
+import { DataLoader, HighwaterError, ModelCheckpoint, Trainer } from 'highwater';
+import { loadDigits } from './digits/data.ts';
+import { Mlp, useWasm } from './digits/mlp.ts';
 
 const USAGE = `npm start -- [--epochs N] [--out DIR] [--fresh]
 
@@ -50,100 +47,6 @@ function readArguments(): Settings {
 }
 
 const { epochs, out, fresh } = readArguments();
-const PIXELS = 784;
-const require = createRequire(import.meta.url);
-
-/** A batch: `x` is `[batch, 784] float32` in 0…1, `y` is `[batch] int32`. */
-interface Batch {
-  readonly x: Float32Array;
-  readonly y: Int32Array;
-}
-
-class Digits {
-  readonly #images: Float32Array;
-  readonly #labels: Int32Array;
-  readonly length: number;
-
-  constructor(images: Float32Array, labels: Int32Array) {
-    this.#images = images;
-    this.#labels = labels;
-    this.length = labels.length;
-  }
-
-  batch(indices: Uint32Array): Batch {
-    const x = new Float32Array(indices.length * PIXELS);
-    for (const [row, index] of indices.entries()) {
-      x.set(this.#images.subarray(index * PIXELS, (index + 1) * PIXELS), row * PIXELS);
-    }
-    return { x, y: Int32Array.from(indices, (index) => this.#labels[index] ?? 0) };
-  }
-}
-
-async function loadDigits(): Promise<{ train: Digits; val: Digits }> {
-  const folder = join(dirname(require.resolve('mnist/package.json')), 'src', 'digits');
-  const rows: { image: Float32Array; label: number }[] = [];
-  for (let label = 0; label < 10; label++) {
-    const text = await readFile(join(folder, `${label}.json`), 'utf8');
-    const pixels = Float32Array.from((JSON.parse(text) as { data: number[] }).data);
-    for (let at = 0; at + PIXELS <= pixels.length; at += PIXELS) {
-      rows.push({ image: pixels.subarray(at, at + PIXELS), label });
-    }
-  }
-  new Rng(1).shuffle(rows);
-  const pack = (part: typeof rows): Digits => {
-    const images = new Float32Array(part.length * PIXELS);
-    for (const [index, { image }] of part.entries()) images.set(image, index * PIXELS);
-    return new Digits(
-      images,
-      Int32Array.from(part, ({ label }) => label),
-    );
-  };
-  const split = Math.floor(rows.length * 0.9);
-  return { train: pack(rows.slice(0, split)), val: pack(rows.slice(split)) };
-}
-
-class Mlp extends TfjsModule<Batch> {
-  readonly fc1 = dense(PIXELS, 128, 1);
-  readonly fc2 = dense(128, 10, 2);
-
-  #logits({ x, y }: Batch): tf.Tensor2D {
-    const input = tf.tensor2d(x, [y.length, PIXELS]);
-    const hidden = tf.relu(tf.add(tf.matMul(input, this.fc1.kernel), this.fc1.bias));
-    return tf.add(tf.matMul(hidden as tf.Tensor2D, this.fc2.kernel), this.fc2.bias);
-  }
-
-  override trainingStep(batch: Batch): tf.Tensor {
-    const labels = tf.oneHot(tf.tensor1d(batch.y, 'int32'), 10);
-    const loss = tf.losses.softmaxCrossEntropy(labels, this.#logits(batch));
-    this.log('train_loss', loss, { progBar: true });
-    return loss;
-  }
-
-  override validationStep(batch: Batch): void {
-    const guess = tf.argMax(this.#logits(batch), 1);
-    const hits = tf.equal(guess, tf.tensor1d(batch.y, 'int32'));
-    this.log('val_acc', tf.mean(tf.cast(hits, 'float32')), {
-      batchSize: batch.y.length,
-      progBar: true,
-    });
-  }
-
-  override configureOptimizers(): tf.Optimizer {
-    return tf.train.adam(0.001);
-  }
-}
-
-function dense(
-  inputs: number,
-  outputs: number,
-  seed: number,
-): { kernel: tf.Variable<tf.Rank.R2>; bias: tf.Variable } {
-  const stddev = Math.sqrt(2 / inputs);
-  return {
-    kernel: tf.variable(tf.randomNormal<tf.Rank.R2>([inputs, outputs], 0, stddev, 'float32', seed)),
-    bias: tf.variable(tf.zeros([outputs])),
-  };
-}
 
 /** What is kept, and what was removed over the whole run, from the journal beside the checkpoints. */
 async function printSummary(): Promise<void> {
@@ -166,8 +69,7 @@ async function printSummary(): Promise<void> {
   for (const { path, reason } of removed) console.log(`removed ${relative('.', path)}: ${reason}`);
 }
 
-setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
-await tf.setBackend('wasm');
+await useWasm();
 // Only what this example writes: whatever else is in the folder stays.
 if (fresh) await rm(join(out, 'checkpoints'), { recursive: true, force: true });
 
