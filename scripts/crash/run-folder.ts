@@ -2,13 +2,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from 'highwater';
 
+/** The log of an attempt that was killed before its first save: a fresh start sets it aside. */
+const SET_ASIDE = /\/metrics\.\d+\.csv$/;
+
 /** What a run has left: every checkpoint and log, as far as two runs of the same bits agree in it. */
 export type RunContent = ReadonlyMap<string, string>;
 
 /** The whole of a finished run's folder, to be compared. */
 export async function contentOf(folder: string): Promise<RunContent> {
   const content = new Map<string, string>();
-  for (const path of filesIn(folder)) {
+  for (const path of filesIn(folder).filter((name) => !SET_ASIDE.test(name))) {
     const file = join(folder, path);
     if (path.endsWith('.ckpt')) content.set(path, await checkpointContent(file));
     else if (path.endsWith('.csv') || path.endsWith('.yaml'))
