@@ -33,9 +33,17 @@ const rules: readonly Rule[] = [
   { of: 'storages/', values: [...base, 'own', 'storages/storage.ts'], packages: 1 },
   { of: 'strategies/', values: [...base, 'own', 'strategies/strategy.ts'], packages: 1 },
   { of: 'loggers/', values: [...base, 'own', 'loggers/logger.ts'], packages: 1 },
+  { of: 'engines/load-plan.ts', values: base, types: ['engines/engine.ts'] },
   {
     of: 'engines/',
-    values: [...base, 'own', 'engines/engine.ts', 'trainer/training-module.ts'],
+    values: [
+      ...base,
+      'own',
+      'engines/engine.ts',
+      'engines/load-plan.ts',
+      'trainer/training-module.ts',
+    ],
+    types: ['trainer/'],
     packages: 1,
   },
   { of: 'saving/', values: core },

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MisconfigurationError } from '../../errors.ts';
-import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { TrainingModule } from '../../trainer/training-module.ts';
 import type {
@@ -10,8 +9,8 @@ import type {
   LoadReport,
   StateEntry,
 } from '../engine.ts';
+import { LoadPlan, type TensorPlace } from '../load-plan.ts';
 import { clip, lossAndGradients, PendingGradients } from './gradients.ts';
-import { LoadPlan } from './load-plan.ts';
 import { type NamedWeight, namedWeights, trainableVariables } from './named-weights.ts';
 import {
   disposeOptimizer,
@@ -19,7 +18,7 @@ import {
   optimizerTensors,
   planOptimizer,
 } from './optimizer-state.ts';
-import { alias, assignBytes, bytesOf, dtypeOf, tensorLike } from './tensors.ts';
+import { alias, assignBytes, bytesOf, dtypeOf, formatOf, tensorLike } from './tensors.ts';
 
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
@@ -33,6 +32,14 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   /** Found once a fit has trained a batch, since layers make their weights when they are first called. */
   #settledWeights: readonly NamedWeight[] | undefined;
 
+  /** Forward pass and loss of one batch: a scalar, or an object with a scalar `loss`. */
+  abstract override trainingStep(batch: Batch, batchIdx: number): unknown;
+  /** One validation batch: log what is to be monitored. */
+  override validationStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One test batch, for `trainer.test`. */
+  override testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One prediction, for `trainer.predict`; what it returns is collected. */
+  override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   /** A `tf.Optimizer`, or an object with one as `optimizer`. */
   abstract override configureOptimizers(): tf.Optimizer | { readonly optimizer: tf.Optimizer };
 
@@ -113,7 +120,7 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const plan = new LoadPlan(tensors);
     const weights = this.#weights();
     for (const { name, variable } of weights) {
-      const tensor = plan.take('model', name, variable);
+      const tensor = plan.take('model', name, formatOf(variable));
       if (tensor !== undefined) plan.after(() => assignBytes(variable, tensor.bytes));
     }
     if (options.weightsOnly) {
@@ -130,9 +137,8 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     return value instanceof tf.Tensor;
   }
 
-  describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] } {
-    const tensor = handle as tf.Tensor;
-    return { dtype: dtypeOf(tensor), shape: tensor.shape };
+  describe(handle: unknown): TensorPlace {
+    return formatOf(handle as tf.Tensor);
   }
 
   retain(handle: unknown): tf.Tensor {
@@ -178,7 +184,10 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const stored = new Set(plan.remaining('gradient'));
     const taken = weights
       .filter(({ name }) => stored.has(name))
-      .map(({ name, variable }) => ({ variable, tensor: plan.take('gradient', name, variable) }));
+      .map(({ name, variable }) => ({
+        variable,
+        tensor: plan.take('gradient', name, formatOf(variable)),
+      }));
     plan.after(() => {
       const gradients = new Map<tf.Variable, tf.Tensor>();
       for (const { variable, tensor } of taken) {
