@@ -321,6 +321,7 @@ export class FitRun {
       storage: this.checkpointing.storage,
       folders: this.#runFolders,
       logger: this.loggers[0],
+      asked: (path) => `fit({ckptPath: '${path}'})`,
       warn: (message) => this.#trainer.warnOnce(message),
     };
   }

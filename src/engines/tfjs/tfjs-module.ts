@@ -18,7 +18,8 @@ import {
   optimizerTensors,
   planOptimizer,
 } from './optimizer-state.ts';
-import { alias, assignBytes, bytesOf, dtypeOf, formatOf, tensorLike } from './tensors.ts';
+import { stateEntry, tensorAccess } from './tensor-access.ts';
+import { assignBytes, formatOf, tensorLike } from './tensors.ts';
 
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
@@ -97,14 +98,14 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
 
   *state(): Iterable<StateEntry> {
     const weights = this.#weights();
-    for (const { name, variable } of weights) yield entry('model', name, variable);
+    for (const { name, variable } of weights) yield stateEntry('model', name, variable);
     const names = weights.map(({ name }) => name);
     for (const { name, variable } of optimizerTensors(this.#activeOptimizer, names)) {
-      yield entry('optimizer', name, variable);
+      yield stateEntry('optimizer', name, variable);
     }
     for (const { name, variable } of weights) {
       const gradient = this.#pending.sums.get(variable);
-      if (gradient !== undefined) yield entry('gradient', name, gradient);
+      if (gradient !== undefined) yield stateEntry('gradient', name, gradient);
     }
   }
 
@@ -134,29 +135,27 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   }
 
   isTensor(value: unknown): boolean {
-    return value instanceof tf.Tensor;
+    return tensorAccess.isTensor(value);
   }
 
   describe(handle: unknown): TensorPlace {
-    return formatOf(handle as tf.Tensor);
+    return tensorAccess.describe(handle);
   }
 
-  retain(handle: unknown): tf.Tensor {
-    return alias(handle as tf.Tensor);
+  retain(handle: unknown): unknown {
+    return tensorAccess.retain(handle);
   }
 
   release(handle: unknown): void {
-    if (handle instanceof tf.Tensor) handle.dispose();
+    tensorAccess.release(handle);
   }
 
   async read(handle: unknown): Promise<Uint8Array> {
-    return await bytesOf(handle as tf.Tensor);
+    return await tensorAccess.read(handle);
   }
 
-  readScalar(handle: unknown): number {
-    return typeof handle === 'number'
-      ? handle
-      : ((handle as tf.Tensor).dataSync()[0] ?? Number.NaN);
+  readScalar(handle: unknown): number | Promise<number> {
+    return tensorAccess.readScalar(handle);
   }
 
   dispose(): void {
@@ -197,10 +196,6 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       this.#pending.replace(gradients);
     });
   }
-}
-
-function entry(group: StateEntry['group'], name: string, handle: tf.Tensor): StateEntry {
-  return { group, name, dtype: dtypeOf(handle), shape: handle.shape, handle };
 }
 
 function lossOf(output: unknown): tf.Tensor {
