@@ -33,9 +33,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
-import type { Checkpointing } from '../trainer/checkpointing.ts';
-import type { Trainer } from '../trainer/trainer.ts';
-import type { TrainingModule } from '../trainer/training-module.ts';
+import type { CheckpointHost, Checkpointing } from '../trainer/checkpointing.ts';
 import type { Callback, Stage } from './callback.ts';
 
 /** What {@link ModelCheckpoint.formatCheckpointName} may be given instead of the callback's own. */
@@ -93,7 +91,7 @@ export class ModelCheckpoint implements Callback {
   #listed: { readonly of: KeptModels; readonly map: ReadonlyMap<string, number> } | undefined;
   #clockMs: number | undefined;
   #lastSave: SaveReport | undefined;
-  #trainer: Trainer | undefined;
+  #trainer: CheckpointHost | undefined;
   /** Of the newest fit; it outlives it. */
   #checkpointing: Checkpointing | undefined;
   readonly #deprecations: string[] = [];
@@ -242,7 +240,7 @@ export class ModelCheckpoint implements Callback {
   }
 
   /** Whether a file has this name once every save so far is done. The answer is the same on every rank. */
-  async fileExists(path: string, trainer: Trainer): Promise<boolean> {
+  async fileExists(path: string, trainer: CheckpointHost): Promise<boolean> {
     return await trainer.checkpointing.isTaken(path);
   }
 
@@ -252,7 +250,7 @@ export class ModelCheckpoint implements Callback {
    *
    * @throws TypeError when the Trainer has no `saveCheckpoint`.
    */
-  async saveCheckpoint(trainer: Trainer): Promise<void> {
+  async saveCheckpoint(trainer: CheckpointHost): Promise<void> {
     if (typeof trainer?.saveCheckpoint !== 'function') {
       throw new TypeError(
         `ModelCheckpoint.saveCheckpoint(trainer) needs a Trainer: '.saveCheckpoint' is missing.`,
@@ -287,7 +285,7 @@ export class ModelCheckpoint implements Callback {
 
   // Hooks: each asks the rules -------------------------------------------------------------------------
 
-  async setup(trainer: Trainer, _module: TrainingModule, stage: Stage): Promise<void> {
+  async setup(trainer: CheckpointHost, _module: unknown, stage: Stage): Promise<void> {
     this.#trainer = trainer;
     this.#checkpointing = trainer.checkpointing;
     for (const warning of this.#deprecations) trainer.warnOnce(warning);
@@ -307,23 +305,23 @@ export class ModelCheckpoint implements Callback {
   onTrainStart(): void {
     this.#clockMs = performance.now();
   }
-  async onTrainBatchEnd(trainer: Trainer): Promise<void> {
+  async onTrainBatchEnd(trainer: CheckpointHost): Promise<void> {
     await this.#decide(trainer, 'trainBatchEnd');
   }
-  async onValidationEnd(trainer: Trainer): Promise<void> {
+  async onValidationEnd(trainer: CheckpointHost): Promise<void> {
     await this.#decide(trainer, 'validationEnd');
   }
-  async onTrainEpochEnd(trainer: Trainer): Promise<void> {
+  async onTrainEpochEnd(trainer: CheckpointHost): Promise<void> {
     await this.#decide(trainer, 'trainEpochEnd');
   }
-  async onTrainEnd(trainer: Trainer): Promise<void> {
+  async onTrainEnd(trainer: CheckpointHost): Promise<void> {
     await this.#decide(trainer, 'trainEnd');
   }
-  async onException(trainer: Trainer): Promise<void> {
+  async onException(trainer: CheckpointHost): Promise<void> {
     await this.#decide(trainer, 'exception');
   }
   /** The run was asked to stop and will be resumed. */
-  async onInterrupt(trainer: Trainer): Promise<void> {
+  async onInterrupt(trainer: CheckpointHost): Promise<void> {
     if (!this.saveWeightsOnly) await this.#decide(trainer, 'interrupt');
   }
 
@@ -394,7 +392,7 @@ export class ModelCheckpoint implements Callback {
     };
   }
 
-  async #decide(trainer: Trainer, hook: CheckpointHook): Promise<void> {
+  async #decide(trainer: CheckpointHost, hook: CheckpointHook): Promise<void> {
     if (!trainer.checkpointing.maySave) return;
     const nowMs = performance.now();
     const { checkpointing } = trainer;
@@ -427,7 +425,7 @@ export class ModelCheckpoint implements Callback {
     }
   }
 
-  async #accept(trainer: Trainer, decision: Decision): Promise<void> {
+  async #accept(trainer: CheckpointHost, decision: Decision): Promise<void> {
     this.#state = decision.state;
     for (const { path } of decision.removals) this.#versions.free(path);
     for (const { path } of decision.saves) this.#versions.taken(path);

@@ -43,14 +43,49 @@ export interface LoadReport {
 /** Which evaluation step to run. */
 export type EvaluationStage = 'validation' | 'test' | 'predict';
 
+/** What is asked of a library's tensors. */
+export interface EngineTensors {
+  /** Whether a value is one of the engine's tensors. */
+  isTensor(value: unknown): boolean;
+  /** Its dtype and shape. */
+  describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] };
+  /** An owned alias that keeps today's values whatever training does next. O(1), nothing copied. */
+  retain(handle: unknown): unknown;
+  /** Frees an alias made by {@link retain} or a loss that a training step returned. Numbers are ignored. */
+  release(handle: unknown): void;
+  /** The values of a retained handle, little-endian. The bytes may be the live buffer: never write to them. */
+  read(handle: unknown): Promise<Uint8Array>;
+  /** The value of a scalar tensor (or number). */
+  readScalar(handle: unknown): number | Promise<number>;
+}
+
+/** A model and its optimizer, as far as a checkpoint is concerned. */
+export interface EngineState extends EngineTensors {
+  /** For the checkpoint's metadata: `tfjs`, `jax`. */
+  readonly engineName: string;
+  /** Every tensor of the module, its optimizer and the pending gradients. O(tensors), no bytes read. */
+  state(): Iterable<StateEntry>;
+  /** What the state holds beside tensors: step counts, running products, hyper-parameters of the optimizer. */
+  meta(): JsonObject;
+  /**
+   * Puts a stored state back, exactly. Checks everything before touching anything. `optimizer` and
+   * `gradient` tensors may be absent as a whole (weights only); pending gradients that the checkpoint
+   * does not hold are dropped.
+   *
+   * @throws CheckpointMismatchError listing every mismatch, when strict; nothing is loaded then.
+   */
+  load(
+    tensors: readonly LoadedTensor[],
+    meta: JsonObject,
+    options: { readonly strict: boolean; readonly weightsOnly: boolean },
+  ): LoadReport | Promise<LoadReport>;
+}
+
 /**
  * What the Trainer asks of a tensor library. A base class such as `TfjsModule` implements it once, and
  * users extend that class. `testing/engine-contract.ts` is the suite that every engine passes.
  */
-export interface Engine {
-  /** For the checkpoint's metadata: `tfjs`, `jax`. */
-  readonly engineName: string;
-
+export interface Engine extends EngineState {
   /** Makes the optimizer (from `configureOptimizers`). Called once, before anything is loaded or trained. */
   setupOptimizers(): void | Promise<void>;
   /**
@@ -69,36 +104,6 @@ export interface Engine {
     batchIdx: number,
     dataloaderIdx: number,
   ): unknown;
-
-  /** Every tensor of the module, its optimizer and the pending gradients. O(tensors), no bytes read. */
-  state(): Iterable<StateEntry>;
-  /** What the state holds beside tensors: step counts, running products, hyper-parameters of the optimizer. */
-  meta(): JsonObject;
-  /**
-   * Puts a stored state back, exactly. Checks everything before touching anything. `optimizer` and
-   * `gradient` tensors may be absent as a whole (weights only); pending gradients that the checkpoint
-   * does not hold are dropped.
-   *
-   * @throws CheckpointMismatchError listing every mismatch, when strict; nothing is loaded then.
-   */
-  load(
-    tensors: readonly LoadedTensor[],
-    meta: JsonObject,
-    options: { readonly strict: boolean; readonly weightsOnly: boolean },
-  ): LoadReport | Promise<LoadReport>;
-
-  /** Whether a value is one of the engine's tensors. */
-  isTensor(value: unknown): boolean;
-  /** Its dtype and shape. */
-  describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] };
-  /** An owned alias that keeps today's values whatever training does next. O(1), nothing copied. */
-  retain(handle: unknown): unknown;
-  /** Frees an alias made by {@link retain} or a loss returned by {@link trainStep}. Numbers are ignored. */
-  release(handle: unknown): void;
-  /** The values of a retained handle, little-endian. The bytes may be the live buffer: never write to them. */
-  read(handle: unknown): Promise<Uint8Array>;
-  /** The value of a scalar tensor (or number). */
-  readScalar(handle: unknown): number | Promise<number>;
 
   /** Frees every tensor. Snapshots in flight hold their own aliases and are not harmed. */
   dispose(): void;

@@ -1,4 +1,4 @@
-import type { Engine } from '../engines/engine.ts';
+import type { EngineState } from '../engines/engine.ts';
 import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { ExtraTensor } from './user-values.ts';
@@ -21,7 +21,7 @@ export interface Snapshot {
 
 /** Takes hold of a module's state. O(tensors): no byte is read or copied. */
 export function takeSnapshot(
-  engine: Engine,
+  engine: EngineState,
   document: JsonObject,
   extras: readonly ExtraTensor[],
 ): Snapshot {

@@ -1,4 +1,4 @@
-import type { Engine } from '../engines/engine.ts';
+import type { EngineTensors } from '../engines/engine.ts';
 import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import { arrayOf, type DType, dtypeOf } from '../format/dtype.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../format/json.ts';
@@ -22,7 +22,7 @@ export interface ExtraTensor extends CheckpointTensor {
  */
 export function extractTensors(
   values: Readonly<Record<string, unknown>>,
-  engine: Engine,
+  engine: EngineTensors,
 ): { readonly document: JsonObject; readonly extras: readonly ExtraTensor[] } {
   const extras: ExtraTensor[] = [];
 

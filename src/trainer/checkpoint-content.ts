@@ -1,4 +1,5 @@
 import type { Callback } from '../callbacks/callback.ts';
+import type { EngineState } from '../engines/engine.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
@@ -26,6 +27,25 @@ export function callbacksByKey(callbacks: readonly Callback[]): ReadonlyMap<stri
     byKey.set(unique, callback);
   }
   return byKey;
+}
+
+/** What every checkpoint holds, whatever runs the training. */
+export function commonContent(sources: {
+  readonly epoch: number;
+  readonly globalStep: number;
+  readonly sequence: number;
+  readonly engine: EngineState;
+  readonly callbacks: readonly Callback[];
+}): JsonObject {
+  const { epoch, globalStep, sequence, engine, callbacks } = sources;
+  return {
+    epoch,
+    globalStep,
+    version: VERSION,
+    sequence,
+    engine: { name: engine.engineName, meta: engine.meta() },
+    callbacks: callbackStates(callbacks),
+  };
 }
 
 /** The state of every callback, by its key. */
@@ -57,13 +77,14 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
   const { trainer, module, metrics, rng, loggers, valSources, progress, sequence } = sources;
   for (const logger of loggers) await logger.save?.();
   const checkpoint: Checkpoint = {
-    epoch: trainer.currentEpoch,
-    globalStep: trainer.globalStep,
-    version: VERSION,
-    sequence,
-    engine: { name: module.engineName, meta: module.meta() },
+    ...(commonContent({
+      epoch: trainer.currentEpoch,
+      globalStep: trainer.globalStep,
+      sequence,
+      engine: module,
+      callbacks: trainer.callbacks,
+    }) as Pick<Checkpoint, 'epoch' | 'globalStep' | 'version' | 'callbacks'>),
     hyperParameters: module.hparams,
-    callbacks: callbackStates(trainer.callbacks) as { [key: string]: JsonValue },
     loops: progressToJson(progress),
     shouldStop: trainer.shouldStop,
     metrics: await metrics.stateDict(),

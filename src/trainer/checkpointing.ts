@@ -1,5 +1,6 @@
 import type { Decision, Note } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
+import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import type { JsonObject } from '../format/json.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
@@ -22,7 +23,17 @@ export interface CheckpointOwner {
   onSaved(report: SaveReport): void;
 }
 
-/** What the Trainer does for {@link Checkpointing}. */
+/** What drives a callback that saves: the Trainer, or whatever else runs a training loop. */
+export interface CheckpointHost {
+  readonly checkpointing: Checkpointing;
+  readonly validationSchedule: ValidationSchedule;
+  info(message: string): void;
+  /** The same message only once. */
+  warnOnce(message: string): void;
+  saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean }): Promise<void>;
+}
+
+/** What a training loop does for {@link Checkpointing}. */
 export interface CheckpointSource {
   maySave(): boolean;
   readonly owners: readonly CheckpointOwner[];

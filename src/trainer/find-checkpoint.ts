@@ -19,6 +19,8 @@ export interface SearchPlaces {
   readonly storage: Storage;
   readonly folders: RunFolders;
   readonly logger: Logger | undefined;
+  /** How the user asked for a path, for messages. */
+  asked(path: string): string;
   warn(message: string): void;
 }
 
@@ -33,20 +35,21 @@ export async function findCheckpoint(
   ckptPath: string,
   places: SearchPlaces,
 ): Promise<ResumeSource | undefined> {
-  const { storage, folders, logger, warn } = places;
+  const { folders, logger } = places;
   if (ckptPath !== 'last' && ckptPath !== 'best') {
-    return { reader: await openWhole(storage, absolutePath(ckptPath)), defaultFolder: undefined };
+    const reader = await openWhole(places, absolutePath(ckptPath));
+    return { reader, defaultFolder: undefined };
   }
   const versions = [...((await logger?.versions?.()) ?? [])].reverse();
   const runs =
     versions.length > 0 ? versions.map((v) => folders.defaultFolder(v)) : [folders.defaultFolder()];
   for (const defaultFolder of runs) {
-    const reader = await resolve(storage, ckptPath, folders.all(defaultFolder), warn);
+    const reader = await resolve(places, ckptPath, folders.all(defaultFolder));
     if (reader !== undefined) return { reader, defaultFolder };
   }
   if (ckptPath === 'last') return undefined;
   throw new MisconfigurationError(
-    `fit({ckptPath: 'best'}): there is no checkpoint of this run yet. Train first, or give a path.`,
+    `${places.asked('best')}: there is no checkpoint of this run yet. Train first, or give a path.`,
   );
 }
 
@@ -65,30 +68,30 @@ export async function loggerRun(
 
 /** The checkpoint that `ckptPath` means in some folders; undefined when there is none in them. */
 async function resolve(
-  storage: Storage,
+  places: SearchPlaces,
   ckptPath: 'last' | 'best',
   folders: readonly CheckpointFolder[],
-  warn: (message: string) => void,
 ): Promise<CheckpointReader | undefined> {
-  const newest = (await findNewest(storage, folders, warn))?.reader;
+  const newest = (await findNewest(places.storage, folders, (message) => places.warn(message)))
+    ?.reader;
   if (ckptPath === 'last' || newest === undefined) return newest;
   const best = bestNamedBy(newest);
   if (best === undefined) {
     throw new MisconfigurationError(
-      `fit({ckptPath: 'best'}): the newest checkpoint, '${newest.path}', names no best one.`,
+      `${places.asked('best')}: the newest checkpoint, '${newest.path}', names no best one.`,
       { details: { newest: newest.path, folders } },
     );
   }
-  return await openWhole(storage, best);
+  return await openWhole(places, best);
 }
 
-async function openWhole(storage: Storage, path: string): Promise<CheckpointReader> {
-  const reader = await CheckpointReader.open(storage, path);
+async function openWhole(places: SearchPlaces, path: string): Promise<CheckpointReader> {
+  const reader = await CheckpointReader.open(places.storage, path);
   if (reader.isResumable) return reader;
   const what =
     reader.document === undefined ? 'a plain safetensors file' : 'a weights-only checkpoint';
   throw new MisconfigurationError(
-    `fit({ckptPath: '${path}'}): this is ${what}, without optimizer and loop state, so training cannot go on ` +
+    `${places.asked(path)}: this is ${what}, without optimizer and loop state, so training cannot go on ` +
       `from it. Load its weights with loadFromCheckpoint, or resume from a full checkpoint.`,
     { details: { path } },
   );

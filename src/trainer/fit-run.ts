@@ -3,13 +3,13 @@ import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { trimJournal } from '../saving/journal.ts';
-import { type CheckpointFolder, filesAfter, finishSave, sweepFolder } from '../saving/recovery.ts';
+import { type CheckpointFolder, finishSave } from '../saving/recovery.ts';
 import { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
 import { isExactlyResumable } from './batch-feed.ts';
 import { captureCheckpoint } from './checkpoint-content.ts';
 import { describeCost } from './checkpoint-cost.ts';
+import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources } from './data-source.ts';
 import { runValidation } from './evaluation-loop.ts';
@@ -238,12 +238,7 @@ export class FitRun {
     await this.#hooks.run('setup', 'fit');
     await this.#hooks.runCheckpoints('setup', 'fit');
     if (this.#settings.fastDevRun) return;
-    const { storage } = this.checkpointing;
-    for (const folder of this.#folders) {
-      await storage.prepare(folder.path);
-      await sweepFolder(storage, folder);
-      await trimJournal(storage, folder.path);
-    }
+    await prepareFolders(this.checkpointing.storage, this.#folders);
     for (const logger of this.loggers) await logger.logHyperparams?.(this.#module.hparams);
   }
 
@@ -283,7 +278,14 @@ export class FitRun {
     const folders = this.#folders;
     const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
     if (!this.#settings.fastDevRun) await finishSave(this.checkpointing.storage, reader, isOwn);
-    await this.#reportNewer(reader);
+    for (const warning of await newerFiles(
+      this.checkpointing.storage,
+      folders,
+      reader,
+      this.#owners,
+    )) {
+      this.#trainer.warnOnce(warning);
+    }
     this.checkpointing.resumedFrom = reader.path;
     this.checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
     this.#trainer.resumedFrom = reader.path;
@@ -319,27 +321,13 @@ export class FitRun {
       storage: this.checkpointing.storage,
       folders: this.#runFolders,
       logger: this.loggers[0],
+      asked: (path) => `fit({ckptPath: '${path}'})`,
       warn: (message) => this.#trainer.warnOnce(message),
     };
   }
 
   get #folders(): readonly CheckpointFolder[] {
     return this.#runFolders.all(this.checkpointing.defaultFolder);
-  }
-
-  /** A run that went back on purpose leaves files ahead of it: they do not rank, and nobody removes them. */
-  async #reportNewer(reader: CheckpointReader): Promise<void> {
-    const globalStep = Number(reader.document?.globalStep ?? 0);
-    const keys = new Set(this.#owners.map(({ stateKey }) => stateKey));
-    for (const folder of this.#folders) {
-      const files = await filesAfter(this.checkpointing.storage, folder, globalStep, keys);
-      if (files.length === 0) continue;
-      this.#trainer.warnOnce(
-        `'${folder.path}' holds ${files.length} checkpoints that are newer than the one resumed from ` +
-          `(globalStep ${globalStep}). They do not rank, and new saves beside them get a version. If they are ` +
-          `not wanted: rm ${files.map((path) => `'${path}'`).join(' ')}`,
-      );
-    }
   }
 
   async #capture(): Promise<Snapshot> {

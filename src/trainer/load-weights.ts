@@ -27,7 +27,16 @@ export async function openCheckpoint(
   path: string,
   options: Pick<LoadOptions, 'storage'> = {},
 ): Promise<CheckpointReader> {
-  return await CheckpointReader.open(options.storage ?? defaultStorage(), absolutePath(path));
+  const { storage, path: file } = placeOf(path, options);
+  return await CheckpointReader.open(storage, file);
+}
+
+/** Where a file is, by the storage's own path. */
+export function placeOf(
+  path: string,
+  options: Pick<LoadOptions, 'storage'>,
+): { readonly storage: Storage; readonly path: string } {
+  return { storage: options.storage ?? defaultStorage(), path: absolutePath(path) };
 }
 
 /** Reads and verifies the weights of a file, nothing else of it, and puts them into a module. */

@@ -1,5 +1,5 @@
 import type { MetricReading } from '../checkpoint/monitor.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochMean } from './epoch-mean.ts';
@@ -55,7 +55,7 @@ type Stage = LogScope['stage'];
  * needs their value.
  */
 export class MetricStore {
-  readonly #engine: Engine;
+  readonly #engine: EngineTensors;
   readonly #visible = new Map<string, Visible>();
   readonly #running: Record<Stage, Map<string, Running>> = {
     train: new Map(),
@@ -63,7 +63,7 @@ export class MetricStore {
   };
   #staged: { name: string; scalar: Scalar; options: LogOptions; scope: LogScope }[] = [];
 
-  constructor(engine: Engine) {
+  constructor(engine: EngineTensors) {
     this.#engine = engine;
   }
 

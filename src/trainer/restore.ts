@@ -53,11 +53,7 @@ export async function restoreCheckpoint(
   const meta = (engine.meta ?? {}) as JsonObject;
   await target.module.load(tensors, meta, { strict: true, weightsOnly: false });
 
-  const states = (document.callbacks ?? {}) as JsonObject;
-  for (const [key, callback] of callbacksByKey(target.callbacks)) {
-    const state = Object.hasOwn(states, key) ? states[key] : undefined;
-    if (state !== undefined) await callback.loadStateDict?.(state);
-  }
+  await restoreCallbacks(document, target.callbacks);
   target.metrics.loadStateDict(document.metrics ?? null);
   target.rng.loadStateDict(document.rng ?? null);
   const loaders = (document.dataloaders ?? {}) as JsonObject;
@@ -71,4 +67,16 @@ export async function restoreCheckpoint(
     progress,
     sequence: Number(document.sequence ?? 0),
   };
+}
+
+/** Gives each callback that has state what is stored under its key. */
+export async function restoreCallbacks(
+  document: JsonObject,
+  callbacks: readonly Callback[],
+): Promise<void> {
+  const states = (document.callbacks ?? {}) as JsonObject;
+  for (const [key, callback] of callbacksByKey(callbacks)) {
+    const state = Object.hasOwn(states, key) ? states[key] : undefined;
+    if (state !== undefined) await callback.loadStateDict?.(state);
+  }
 }

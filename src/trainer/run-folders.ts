@@ -3,17 +3,16 @@ import type { CheckpointFolder } from '../saving/recovery.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
 import { absolutePath, type TrainerOptions } from './options.ts';
 
+/** Where a callback saves: its folder, `''` for the default, and how deep its names go below it. */
+export type SavingPlace = Pick<CheckpointOwner, 'dirpath' | 'folderDepth'>;
+
 /** Where a run's checkpoints lie, in one run and in the earlier ones of the same experiment. */
 export class RunFolders {
   readonly #options: TrainerOptions;
   readonly #logger: Logger | undefined;
-  readonly #owners: readonly CheckpointOwner[];
+  readonly #owners: readonly SavingPlace[];
 
-  constructor(
-    options: TrainerOptions,
-    logger: Logger | undefined,
-    owners: readonly CheckpointOwner[],
-  ) {
+  constructor(options: TrainerOptions, logger: Logger | undefined, owners: readonly SavingPlace[]) {
     this.#options = options;
     this.#logger = logger;
     this.#owners = owners;

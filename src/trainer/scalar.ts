@@ -1,13 +1,16 @@
-import type { Engine } from '../engines/engine.ts';
+import type { EngineTensors } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 
 /** A logged value: a number, or an owned handle that is read at most once, when its value is needed. */
 export class Scalar {
   #value: number | undefined;
-  #tensor: { readonly engine: Engine; readonly handle: unknown } | undefined;
+  #tensor: { readonly engine: EngineTensors; readonly handle: unknown } | undefined;
   #owners = 1;
 
-  private constructor(value: number | undefined, tensor?: { engine: Engine; handle: unknown }) {
+  private constructor(
+    value: number | undefined,
+    tensor?: { engine: EngineTensors; handle: unknown },
+  ) {
     this.#value = value;
     this.#tensor = tensor;
   }
@@ -17,7 +20,7 @@ export class Scalar {
   }
 
   /** @throws MisconfigurationError when the value is neither a number nor a scalar tensor. */
-  static of(engine: Engine, name: string, value: unknown): Scalar {
+  static of(engine: EngineTensors, name: string, value: unknown): Scalar {
     if (typeof value === 'number') return new Scalar(value);
     if (engine.isTensor(value)) {
       const { shape } = engine.describe(value);

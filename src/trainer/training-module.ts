@@ -39,14 +39,15 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
 
   // What users write ---------------------------------------------------------------------------------
 
-  /** Forward pass and loss of one batch: a scalar, or an object with a scalar `loss`. */
-  abstract trainingStep(batch: Batch, batchIdx: number): unknown;
-  /** One validation batch: log what is to be monitored. */
-  validationStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  // What the steps are given is the engine's to say: a batch, and what else it needs.
+  /** Forward pass and loss of one batch. */
+  abstract trainingStep(...given: never[]): unknown;
+  /** One validation batch: what is to be monitored. */
+  validationStep?(...given: never[]): unknown;
   /** One test batch, for `trainer.test`. */
-  testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  testStep?(...given: never[]): unknown;
   /** One prediction, for `trainer.predict`; what it returns is collected. */
-  predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  predictStep?(...given: never[]): unknown;
   /** The optimizer (the engine's own kind). Called once per `fit`, before a checkpoint is restored. */
   abstract configureOptimizers(): unknown;
 

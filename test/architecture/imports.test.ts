@@ -33,15 +33,34 @@ const rules: readonly Rule[] = [
   { of: 'storages/', values: [...base, 'own', 'storages/storage.ts'], packages: 1 },
   { of: 'strategies/', values: [...base, 'own', 'strategies/strategy.ts'], packages: 1 },
   { of: 'loggers/', values: [...base, 'own', 'loggers/logger.ts'], packages: 1 },
+  { of: 'engines/load-plan.ts', values: base, types: ['engines/engine.ts'] },
+  // Checkpoints for the loop of tfjs itself, which the Trainer does not drive.
+  {
+    of: 'engines/tfjs/layers-model/',
+    values: [...core, 'own', 'engines/load-plan.ts', 'trainer/', 'callbacks/model-checkpoint.ts'],
+    packages: 2,
+  },
   {
     of: 'engines/',
-    values: [...base, 'own', 'engines/engine.ts', 'trainer/training-module.ts'],
-    packages: 1,
+    values: [
+      ...base,
+      'own',
+      'engines/engine.ts',
+      'engines/load-plan.ts',
+      'trainer/training-module.ts',
+    ],
+    types: ['trainer/'],
+    packages: 2,
   },
   { of: 'saving/', values: core },
   { of: 'callbacks/', values: [...core, 'own'], types: ['trainer/'] },
   // The one room that knows implementations, since it chooses the defaults. Never an engine.
   { of: 'trainer/options.ts', values: [...core, 'trainer/', ...implementations] },
+  {
+    of: 'trainer/foreign-run.ts',
+    values: [...core, 'trainer/'],
+    types: ['callbacks/model-checkpoint.ts'],
+  },
   { of: 'trainer/', values: [...core, 'trainer/'] },
   {
     of: 'testing/',
@@ -111,6 +130,7 @@ it.each([
   ['storages/s3.ts', `import a from 'one';\nimport type { B } from '@two/b/c';`],
   ['engines/jax/a.ts', `import {\n  type A,\n  b,\n} from '../tfjs/index.ts';`],
   ['engines/jax/a.ts', `import { Trainer } from '../../trainer/trainer.ts';`],
+  ['engines/jax/a.ts', `import a from 'one';\nimport b from 'two';\nimport c from 'three';`],
   ['saving/a.ts', `import { LocalStorage } from '../storages/local.ts';`],
   ['saving/a.ts', `import '../trainer/trainer.ts';`],
   ['trainer/a.ts', `const { CsvLogger } = await import(\n  '../loggers/csv.ts'\n);`],

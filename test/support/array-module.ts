@@ -45,6 +45,10 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
 
   abstract override trainingStep(batch: Batch, batchIdx: number): LossAndGradients;
 
+  override validationStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  override testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+
   override configureOptimizers(): Sgd {
     return { learningRate: 0.125 };
   }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { JsonObject, JsonValue } from '../../format/json.ts';
-import type { LoadPlan } from './load-plan.ts';
-import { assignBytes, tensorLike } from './tensors.ts';
+import type { LoadPlan } from '../load-plan.ts';
+import { assignBytes, formatOf, tensorLike } from './tensors.ts';
 
 /** One slot of an optimizer, such as Adam's first moment of one weight. */
 interface Slot {
@@ -80,7 +80,7 @@ export function planOptimizer(
   const stored = new Set(plan.remaining('optimizer'));
   for (const [field, value] of Object.entries(fields)) {
     if (value instanceof tf.Variable) {
-      const tensor = plan.take('optimizer', field, value);
+      const tensor = plan.take('optimizer', field, formatOf(value));
       if (tensor !== undefined) plan.after(() => assignBytes(value, tensor.bytes));
     }
     if (isSlots(value)) planSlots(plan, fields, field, value, weights, stored);
@@ -119,7 +119,7 @@ function planSlots(
 ): void {
   const restored = weights.map(({ name, variable }) => {
     const key = `${field}/${name}`;
-    return stored.has(key) ? plan.take('optimizer', key, variable) : undefined;
+    return stored.has(key) ? plan.take('optimizer', key, formatOf(variable)) : undefined;
   });
   plan.after(() => {
     for (const slot of slots) slot?.variable.dispose();

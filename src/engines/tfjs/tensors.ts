@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MisconfigurationError } from '../../errors.ts';
 import { arrayOf, type DType } from '../../format/dtype.ts';
+import type { TensorPlace } from '../load-plan.ts';
 
 const FORMATS = {
   float32: { dtype: 'F32', array: Float32Array },
@@ -8,7 +9,7 @@ const FORMATS = {
   bool: { dtype: 'BOOL', array: Uint8Array },
 } as const;
 
-function formatOf({ dtype }: tf.Tensor, what: string): (typeof FORMATS)[keyof typeof FORMATS] {
+function storedAs({ dtype }: tf.Tensor, what: string): (typeof FORMATS)[keyof typeof FORMATS] {
   if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return FORMATS[dtype];
   throw new MisconfigurationError(
     `${what} is of dtype ${dtype}, which a checkpoint cannot hold: use float32, int32 or bool.`,
@@ -22,7 +23,12 @@ function formatOf({ dtype }: tf.Tensor, what: string): (typeof FORMATS)[keyof ty
  * @throws MisconfigurationError for `complex64` and `string`, which no checkpoint can hold.
  */
 export function dtypeOf(tensor: tf.Tensor, what = 'A tensor'): DType {
-  return formatOf(tensor, what).dtype;
+  return storedAs(tensor, what).dtype;
+}
+
+/** The dtype and shape of a tensor, as a checkpoint has them. */
+export function formatOf(tensor: tf.Tensor): TensorPlace {
+  return { dtype: dtypeOf(tensor), shape: tensor.shape };
 }
 
 /**
@@ -42,7 +48,7 @@ export function alias(tensor: tf.Tensor): tf.Tensor {
 
 /** The values, little-endian. On the cpu backend these bytes are the live buffer. */
 export async function bytesOf(tensor: tf.Tensor): Promise<Uint8Array> {
-  const TypedArray = formatOf(tensor, 'A tensor').array;
+  const TypedArray = storedAs(tensor, 'A tensor').array;
   const values: ArrayLike<number> = await tensor.data();
   // The cpu backend keeps whatever array a kernel or the user made the tensor of.
   const array = values instanceof TypedArray ? values : TypedArray.from(values);

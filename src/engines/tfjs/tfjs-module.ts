@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MisconfigurationError } from '../../errors.ts';
-import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { TrainingModule } from '../../trainer/training-module.ts';
 import type {
@@ -10,8 +9,8 @@ import type {
   LoadReport,
   StateEntry,
 } from '../engine.ts';
+import { LoadPlan, type TensorPlace } from '../load-plan.ts';
 import { clip, lossAndGradients, PendingGradients } from './gradients.ts';
-import { LoadPlan } from './load-plan.ts';
 import { type NamedWeight, namedWeights, trainableVariables } from './named-weights.ts';
 import {
   disposeOptimizer,
@@ -19,7 +18,8 @@ import {
   optimizerTensors,
   planOptimizer,
 } from './optimizer-state.ts';
-import { alias, assignBytes, bytesOf, dtypeOf, tensorLike } from './tensors.ts';
+import { stateEntry, tensorAccess } from './tensor-access.ts';
+import { assignBytes, formatOf, tensorLike } from './tensors.ts';
 
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
@@ -33,6 +33,14 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   /** Found once a fit has trained a batch, since layers make their weights when they are first called. */
   #settledWeights: readonly NamedWeight[] | undefined;
 
+  /** Forward pass and loss of one batch: a scalar, or an object with a scalar `loss`. */
+  abstract override trainingStep(batch: Batch, batchIdx: number): unknown;
+  /** One validation batch: log what is to be monitored. */
+  override validationStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One test batch, for `trainer.test`. */
+  override testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  /** One prediction, for `trainer.predict`; what it returns is collected. */
+  override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   /** A `tf.Optimizer`, or an object with one as `optimizer`. */
   abstract override configureOptimizers(): tf.Optimizer | { readonly optimizer: tf.Optimizer };
 
@@ -90,14 +98,14 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
 
   *state(): Iterable<StateEntry> {
     const weights = this.#weights();
-    for (const { name, variable } of weights) yield entry('model', name, variable);
+    for (const { name, variable } of weights) yield stateEntry('model', name, variable);
     const names = weights.map(({ name }) => name);
     for (const { name, variable } of optimizerTensors(this.#activeOptimizer, names)) {
-      yield entry('optimizer', name, variable);
+      yield stateEntry('optimizer', name, variable);
     }
     for (const { name, variable } of weights) {
       const gradient = this.#pending.sums.get(variable);
-      if (gradient !== undefined) yield entry('gradient', name, gradient);
+      if (gradient !== undefined) yield stateEntry('gradient', name, gradient);
     }
   }
 
@@ -113,7 +121,7 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const plan = new LoadPlan(tensors);
     const weights = this.#weights();
     for (const { name, variable } of weights) {
-      const tensor = plan.take('model', name, variable);
+      const tensor = plan.take('model', name, formatOf(variable));
       if (tensor !== undefined) plan.after(() => assignBytes(variable, tensor.bytes));
     }
     if (options.weightsOnly) {
@@ -127,30 +135,27 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   }
 
   isTensor(value: unknown): boolean {
-    return value instanceof tf.Tensor;
+    return tensorAccess.isTensor(value);
   }
 
-  describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] } {
-    const tensor = handle as tf.Tensor;
-    return { dtype: dtypeOf(tensor), shape: tensor.shape };
+  describe(handle: unknown): TensorPlace {
+    return tensorAccess.describe(handle);
   }
 
-  retain(handle: unknown): tf.Tensor {
-    return alias(handle as tf.Tensor);
+  retain(handle: unknown): unknown {
+    return tensorAccess.retain(handle);
   }
 
   release(handle: unknown): void {
-    if (handle instanceof tf.Tensor) handle.dispose();
+    tensorAccess.release(handle);
   }
 
   async read(handle: unknown): Promise<Uint8Array> {
-    return await bytesOf(handle as tf.Tensor);
+    return await tensorAccess.read(handle);
   }
 
-  readScalar(handle: unknown): number {
-    return typeof handle === 'number'
-      ? handle
-      : ((handle as tf.Tensor).dataSync()[0] ?? Number.NaN);
+  readScalar(handle: unknown): number | Promise<number> {
+    return tensorAccess.readScalar(handle);
   }
 
   dispose(): void {
@@ -178,7 +183,10 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const stored = new Set(plan.remaining('gradient'));
     const taken = weights
       .filter(({ name }) => stored.has(name))
-      .map(({ name, variable }) => ({ variable, tensor: plan.take('gradient', name, variable) }));
+      .map(({ name, variable }) => ({
+        variable,
+        tensor: plan.take('gradient', name, formatOf(variable)),
+      }));
     plan.after(() => {
       const gradients = new Map<tf.Variable, tf.Tensor>();
       for (const { variable, tensor } of taken) {
@@ -188,10 +196,6 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       this.#pending.replace(gradients);
     });
   }
-}
-
-function entry(group: StateEntry['group'], name: string, handle: tf.Tensor): StateEntry {
-  return { group, name, dtype: dtypeOf(handle), shape: handle.shape, handle };
 }
 
 function lossOf(output: unknown): tf.Tensor {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Engine, LoadedTensor, StateGroup } from '../../engines/engine.ts';
+import type { Engine, EngineState, LoadedTensor, StateGroup } from '../../engines/engine.ts';
 
 /** One kind of module with one kind of optimizer, fresh for one test. */
 export interface EngineUnderTest {
@@ -81,7 +81,7 @@ export class Modules {
 }
 
 /** A state, retained now and read later: what a snapshot does. Reading releases it. */
-export function hold(module: Engine): () => Promise<LoadedTensor[]> {
+export function hold(module: EngineState): () => Promise<LoadedTensor[]> {
   const held = [...module.state()].map(({ group, name, dtype, shape, handle }) => ({
     entry: { group, name, dtype, shape: [...shape] },
     owned: module.retain(handle),
@@ -97,7 +97,10 @@ export function hold(module: Engine): () => Promise<LoadedTensor[]> {
 }
 
 /** A whole state, as a checkpoint would hold it now. */
-export async function stateOf(module: Engine, ...groups: StateGroup[]): Promise<LoadedTensor[]> {
+export async function stateOf(
+  module: EngineState,
+  ...groups: StateGroup[]
+): Promise<LoadedTensor[]> {
   const tensors = await hold(module)();
   return groups.length === 0 ? tensors : tensors.filter(({ group }) => groups.includes(group));
 }

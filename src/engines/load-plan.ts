@@ -1,10 +1,17 @@
-import type * as tf from '@tensorflow/tfjs-core';
-import { CheckpointMismatchError } from '../../errors.ts';
-import { tensorSizeBytes } from '../../format/dtype.ts';
-import type { LoadedTensor, LoadReport, StateGroup } from '../engine.ts';
-import { dtypeOf } from './tensors.ts';
+import { CheckpointMismatchError } from '../errors.ts';
+import { type DType, tensorSizeBytes } from '../format/dtype.ts';
+import type { LoadedTensor, LoadReport, StateGroup } from './engine.ts';
 
-/** Checks first, effects later: nothing is touched before everything has been compared. */
+/** A place for a tensor in a module. */
+export interface TensorPlace {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/**
+ * How every engine loads: checks first, effects later. Nothing is touched before everything has been
+ * compared, and a refusal tells of every difference.
+ */
 export class LoadPlan {
   readonly #stored = new Map<string, LoadedTensor>();
   readonly #mismatches: string[] = [];
@@ -22,14 +29,14 @@ export class LoadPlan {
   }
 
   /** The stored tensor for a place of the module, or undefined when it is not there or does not fit. */
-  take(group: StateGroup, name: string, place: tf.Tensor): LoadedTensor | undefined {
+  take(group: StateGroup, name: string, place: TensorPlace): LoadedTensor | undefined {
     const key = label(group, name);
     const stored = this.#stored.get(key);
     this.#stored.delete(key);
     const difference = stored === undefined ? undefined : differenceOf(place, stored);
     if (stored !== undefined && difference === undefined) return stored;
     this.#missing.push(key);
-    const ours = `${dtypeOf(place)} [${place.shape}]`;
+    const ours = `${place.dtype} [${place.shape}]`;
     this.refuse(`${key}: ${difference ?? `missing from the checkpoint; the module has ${ours}`}`);
     return undefined;
   }
@@ -76,9 +83,12 @@ function label(group: StateGroup, name: string): string {
   return group === 'model' ? name : `${group} ${name}`;
 }
 
-function differenceOf(place: tf.Tensor, { dtype, shape, bytes }: LoadedTensor): string | undefined {
-  const ours = dtypeOf(place);
-  if (dtype !== ours) return `dtype ${ours} in the module, ${dtype} in the checkpoint`;
+function differenceOf(
+  place: TensorPlace,
+  { dtype, shape, bytes }: LoadedTensor,
+): string | undefined {
+  if (dtype !== place.dtype)
+    return `dtype ${place.dtype} in the module, ${dtype} in the checkpoint`;
   if (shape.length !== place.shape.length || shape.some((size, i) => size !== place.shape[i])) {
     return `shape [${place.shape}] in the module, [${shape}] in the checkpoint`;
   }

@@ -1,0 +1,42 @@
+import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { trimJournal } from '../saving/journal.ts';
+import { type CheckpointFolder, filesAfter, sweepFolder } from '../saving/recovery.ts';
+import type { Storage } from '../storages/storage.ts';
+import type { CheckpointOwner } from './checkpointing.ts';
+
+/** Makes a run's folders ready, before any training: what cannot be written to is refused here. */
+export async function prepareFolders(
+  storage: Storage,
+  folders: readonly CheckpointFolder[],
+): Promise<void> {
+  for (const folder of folders) {
+    await storage.prepare(folder.path);
+    await sweepFolder(storage, folder);
+    await trimJournal(storage, folder.path);
+  }
+}
+
+/**
+ * One warning for each folder that holds files of these callbacks which are newer than the checkpoint that is
+ * resumed from: a run that went back on purpose leaves them. They do not rank, and nobody removes them.
+ */
+export async function newerFiles(
+  storage: Storage,
+  folders: readonly CheckpointFolder[],
+  reader: CheckpointReader,
+  owners: readonly CheckpointOwner[],
+): Promise<readonly string[]> {
+  const globalStep = Number(reader.document?.globalStep ?? 0);
+  const keys = new Set(owners.map(({ stateKey }) => stateKey));
+  const warnings: string[] = [];
+  for (const folder of folders) {
+    const files = await filesAfter(storage, folder, globalStep, keys);
+    if (files.length === 0) continue;
+    warnings.push(
+      `'${folder.path}' holds ${files.length} checkpoints that are newer than the one resumed from ` +
+        `(globalStep ${globalStep}). They do not rank, and new saves beside them get a version. If they are ` +
+        `not wanted: rm ${files.map((path) => `'${path}'`).join(' ')}`,
+    );
+  }
+  return warnings;
+}
