@@ -245,6 +245,8 @@ export class FitLoop {
     const names = await metrics.publishEpoch('train', this.#progress.globalStep);
     await this.#log(names);
     await this.close();
+    // A resume after the epoch's last batch opens no feed that would move the source on.
+    this.#context.train.source.setEpoch?.(this.#progress.epoch + 1);
     this.#move({ next: 'epochSave' });
   }
 
