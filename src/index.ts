@@ -6,6 +6,7 @@ export type { Duration, DurationParts } from './checkpoint/duration.ts';
 export type { Mode } from './checkpoint/monitor.ts';
 export type { ModelCheckpointOptions } from './checkpoint/options.ts';
 export type {
+  Engine,
   EvaluationStage,
   GradientClipping,
   LoadedTensor,
@@ -13,6 +14,7 @@ export type {
   StateEntry,
   StateGroup,
 } from './engines/engine.ts';
+export { LoadPlan, type TensorPlace } from './engines/load-plan.ts';
 export {
   CheckpointFileError,
   CheckpointMismatchError,

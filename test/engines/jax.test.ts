@@ -1,8 +1,8 @@
 import { type Array as JaxArray, numpy as np, random } from '@jax-js/jax';
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { JaxModule, type JaxOptimizer, type ScaledOptimizer } from '../../src/engines/jax/index.ts';
 import { engineContract } from '../../src/testing/engine-contract.ts';
-import { liveJaxBuffers } from '../support/jax-buffers.ts';
+import { liveJaxBuffers, liveJaxBytes } from '../support/jax-buffers.ts';
 import { directions } from '../support/jax-optimizers.ts';
 
 type Params = { fc: { kernel: JaxArray; bias: JaxArray } };
@@ -54,8 +54,17 @@ describe.each([
       }),
       brokenBatch: { x: Float32Array.of(1, 2, 3), y: Float32Array.of(1, 2) },
       // Uncompiled, what a step made before it threw is nobody's.
-      ...(jit ? { liveTensors: liveJaxBuffers } : {}),
+      ...(jit ? { liveTensors: liveJaxBuffers, liveBytes: liveJaxBytes } : {}),
     });
     engineContract(`JaxModule with ${name}`, make, { describe, it });
   }
+});
+
+it('sees the buffers that jax-js holds, so that a leak would be seen', () => {
+  const [buffers, bytes] = [liveJaxBuffers(), liveJaxBytes()];
+  const array = random.normal(random.key(1), [100]);
+  array.ref.dataSync();
+  expect(liveJaxBuffers()).toBeGreaterThan(buffers);
+  expect(liveJaxBytes()).toBeGreaterThanOrEqual(bytes + 400);
+  array.dispose();
 });

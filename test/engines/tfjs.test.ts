@@ -67,6 +67,7 @@ describe.each(['cpu', 'wasm'])('on the %s backend', (backend) => {
       batch: (step: number) => step + 1,
       brokenBatch: Number.NaN,
       liveTensors: () => tf.memory().numTensors,
+      liveBytes: () => tf.memory().numBytes,
     });
     engineContract(`TfjsModule with ${name}`, make, { describe, it });
   }

@@ -15,13 +15,15 @@ const DTYPES: Readonly<Record<string, DType>> = {
 /**
  * The dtype and shape of an array, as a checkpoint has them.
  *
- * @throws MisconfigurationError for float16 where JavaScript has no `Float16Array` (Node 20).
+ * @throws MisconfigurationError for float16 and float64 where JavaScript has no `Float16Array` (Node 20):
+ * jax-js 0.1.25 cannot be given values of either there.
  */
 export function formatOf(array: JaxArray, what = 'An array'): TensorPlace {
   const dtype = DTYPES[array.dtype];
-  if (dtype === undefined || (dtype === 'F16' && !('Float16Array' in globalThis))) {
+  const needsFloat16 = dtype === 'F16' || dtype === 'F64';
+  if (dtype === undefined || (needsFloat16 && !('Float16Array' in globalThis))) {
     throw new MisconfigurationError(
-      `${what} is of dtype ${array.dtype}, which cannot be read here: use float32.`,
+      `${what} is of dtype ${array.dtype}, which cannot be saved and restored here: use float32.`,
       { details: { dtype: array.dtype } },
     );
   }
@@ -46,8 +48,8 @@ export function arrayLike(model: JaxArray, bytes: Uint8Array): JaxArray {
 }
 
 /**
- * A batch as jax-js computes with it: typed arrays become 1-D arrays of their dtype (bytes and 16-bit
- * integers int32), numbers and booleans scalars; what is one of jax-js's arrays already is borrowed.
+ * A batch as jax-js computes with it: typed arrays become 1-D arrays (float64 as float32, bytes and 16-bit
+ * integers as int32), numbers and booleans scalars; what is one of jax-js's arrays already is borrowed.
  * The caller owns the result.
  */
 export function toArrays(value: unknown): unknown {
@@ -67,13 +69,7 @@ export function toArrays(value: unknown): unknown {
 type Computable = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 function computable(view: ArrayBufferView): Computable {
-  if (
-    view instanceof Float32Array ||
-    view instanceof Float64Array ||
-    view instanceof Int32Array ||
-    view instanceof Uint32Array
-  ) {
-    return view as Computable;
-  }
-  return Int32Array.from(view as Uint8Array);
+  if (view instanceof Float64Array) return Float32Array.from(view);
+  const isOwn = [Float32Array, Int32Array, Uint32Array].some((kind) => view instanceof kind);
+  return isOwn ? (view as Computable) : Int32Array.from(view as Uint8Array);
 }

@@ -59,15 +59,15 @@ export function capturingContract(check: Check): void {
     assertSameTensors(await read(), atOnce);
     assert.equal(modules.liveTensors, before, 'dispose frees every tensor');
   });
-  check('holds no tensor more after 200 saves', async (modules) => {
+  check('holds no tensor and no byte more after 200 saves', async (modules) => {
     const module = await modules.open(2);
     await stateOf(module);
-    const before = modules.liveTensors;
+    const before = { tensors: modules.liveTensors, bytes: modules.liveBytes };
     for (let save = 0; save < 200; save++) {
       const read = hold(module);
       await modules.train(module, save, save + 1);
       await read();
     }
-    assert.equal(modules.liveTensors, before);
+    assert.deepEqual({ tensors: modules.liveTensors, bytes: modules.liveBytes }, before);
   });
 }

@@ -14,6 +14,8 @@ export interface EngineUnderTest {
   readonly brokenBatch: unknown;
   /** How many tensors the library holds now. Without it leaks are not looked for. */
   readonly liveTensors?: () => number;
+  /** How many bytes they take. */
+  readonly liveBytes?: () => number;
   /** Called at the end of the test, whether it passed or not. */
   dispose?(): void | Promise<void>;
 }
@@ -41,6 +43,11 @@ export class Modules {
   /** 0 when the engine does not tell. */
   get liveTensors(): number {
     return this.#made.liveTensors?.() ?? 0;
+  }
+
+  /** 0 when the engine does not tell. */
+  get liveBytes(): number {
+    return this.#made.liveBytes?.() ?? 0;
   }
 
   /** A module without an optimizer. */

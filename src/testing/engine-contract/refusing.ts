@@ -22,11 +22,11 @@ export function refusingContract(check: Check): void {
       return { changed: changed as LoadedTensor[], blamed: [weight!.name] };
     });
   });
-  for (const group of ['optimizer', 'gradient'] as const) {
+  for (const group of ['optimizer', 'gradient', 'rng'] as const) {
     check(`refuses a tensor of group ${group} that does not fit`, async (modules) => {
       await refuses(modules, (tensors) => {
         const [wrong] = ofGroup(tensors, group);
-        // Plain gradient descent keeps no tensors.
+        // Plain gradient descent keeps no tensors, and not every engine random numbers of its own.
         if (wrong === undefined) return undefined;
         const shape = [...wrong.shape, 1];
         const changed = tensors.map((each) => (each === wrong ? { ...each, shape } : each));
