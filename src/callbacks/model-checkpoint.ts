@@ -18,14 +18,9 @@ import {
   type CheckpointState,
   initialState,
   keeps,
-  keptPaths,
   renamePath,
-  stateFromJson,
   stateKeyOf,
   stateToJson,
-  unlistedCount,
-  withFiles,
-  withoutFiles,
 } from '../checkpoint/state.ts';
 import { resolveSaveOnTrainEpochEnd } from '../checkpoint/triggers.ts';
 import { VersionMemory } from '../checkpoint/version-memory.ts';
@@ -35,6 +30,7 @@ import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import type { CheckpointHost, Checkpointing } from '../trainer/checkpointing.ts';
 import type { Callback, Stage } from './callback.ts';
+import { restoredState } from './model-checkpoint/restored-state.ts';
 
 /** What {@link ModelCheckpoint.formatCheckpointName} may be given instead of the callback's own. */
 export interface FormatNameOptions {
@@ -329,43 +325,14 @@ export class ModelCheckpoint implements Callback {
     return stateToJson(this.#state);
   }
 
-  /** Entries whose file is gone, or that lie outside `dirpath`, are dropped with a warning. */
+  /** Before `setup` there is nothing to compare the state with: it is believed. */
   async loadStateDict(json: JsonValue): Promise<void> {
-    const stored = stateFromJson(json);
     const trainer = this.#trainer;
-    if (stored.dirpath !== this.dirpath) {
-      trainer?.warnOnce(
-        `ModelCheckpoint: the checkpoint was saved with dirpath '${stored.dirpath}', this run uses ` +
-          `'${this.dirpath}': only bestModelPath is taken over.`,
-      );
-      this.#state = { ...this.#state, bestModelPath: stored.bestModelPath };
-      return;
-    }
-    const unlisted = unlistedCount(json);
-    const complete = unlisted === 0 ? stored : await this.#gather(stored, unlisted);
-    const gone = new Set<string>();
-    for (const path of unlisted === 0 ? keptPaths(stored) : [complete.lastModelPath]) {
-      const isGone = path !== '' && !(await trainer?.checkpointing.isTaken(path));
-      if (isGone && trainer !== undefined) gone.add(path);
-    }
-    for (const path of gone) {
-      trainer?.warnOnce(
-        `ModelCheckpoint: '${path}' is gone, so it is not among the kept any more.`,
-      );
-    }
-    this.#state = withoutFiles(complete, this.#options, gone);
-  }
-
-  /** A state of so many kept files that it does not list them: those that are there. */
-  async #gather(stored: CheckpointState, count: number): Promise<CheckpointState> {
-    const files = (await this.#checkpointing?.rankedFiles(this)) ?? [];
-    if (files.length < count) {
-      this.#trainer?.warnOnce(
-        `ModelCheckpoint: ${count - files.length} of ${count} kept files are gone from '${this.dirpath}', so ` +
-          `they are not among the kept any more.`,
-      );
-    }
-    return withFiles(stored, this.#options, files);
+    this.#state = await restoredState(json, this.#state, this.#options, {
+      isTaken: async (path) => (await trainer?.checkpointing.isTaken(path)) ?? true,
+      rankedFiles: async () => (await trainer?.checkpointing.rankedFiles(this)) ?? [],
+      warn: (message) => trainer?.warnOnce(message),
+    });
   }
 
   onSaved(report: SaveReport): void {

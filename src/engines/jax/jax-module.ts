@@ -12,7 +12,7 @@ import type {
   StateGroup,
 } from '../engine.ts';
 import { LoadPlan, type TensorPlace } from '../load-plan.ts';
-import { arrayLike, bytesOf, formatOf, toArrays } from './arrays.ts';
+import { bytesOf, formatOf, toArrays } from './arrays.ts';
 import { Compiled } from './compiled.ts';
 import {
   added,
@@ -23,13 +23,9 @@ import {
   type ScaledOptimizer,
   scaled,
 } from './optimizer.ts';
-import { free, namedLeaves, type PyTree, withLeaves } from './pytree.ts';
-
-/** Metrics that a step computed, by name: scalars. */
-export type Logged = Readonly<Record<string, JaxArray>>;
-
-/** What `trainingStep` returns: the loss, a scalar; or the loss and what to log. */
-export type StepOutput = JaxArray | readonly [loss: JaxArray, logged: Logged];
+import { free, type PyTree } from './pytree.ts';
+import { batchSizeOf, type Logged, lossOf, type StepOutput } from './step-output.ts';
+import { planTree, storedLeaves } from './stored-tree.ts';
 
 /** What one compiled training step gives. */
 interface Trained<Params> {
@@ -252,7 +248,7 @@ export abstract class JaxModule<
     options: { readonly strict: boolean; readonly weightsOnly: boolean },
   ): LoadReport {
     const plan = new LoadPlan(tensors);
-    this.#plan(plan, 'model', this.params, (params) => {
+    planTree(plan, 'model', this.params, (params) => {
       this.params = params;
     });
     plan.after(() => {
@@ -262,14 +258,14 @@ export abstract class JaxModule<
     if (options.weightsOnly) {
       for (const group of ['optimizer', 'gradient', 'rng'] as const) plan.ignore(group);
     } else {
-      this.#plan(plan, 'optimizer', this.#optimizerState, (state) => {
+      planTree(plan, 'optimizer', this.#optimizerState, (state) => {
         this.#optimizerState = state;
       });
-      this.#plan(plan, 'rng', { key: this.#currentKey }, ({ key }) => {
+      planTree(plan, 'rng', { key: this.#currentKey }, ({ key }) => {
         this.#key = key;
       });
       if (plan.remaining('gradient').length > 0) {
-        this.#plan(plan, 'gradient', this.params, (pending) => {
+        planTree(plan, 'gradient', this.params, (pending) => {
           this.#pending = pending;
         });
       }
@@ -375,25 +371,8 @@ export abstract class JaxModule<
       ['rng', { key: this.#currentKey }],
     ];
     for (const [group, tree] of trees) {
-      for (const { name, leaf } of namedLeaves(tree)) {
-        yield { group, name: nameOf(name), handle: leaf as JaxArray };
-      }
+      for (const { name, array } of storedLeaves(tree)) yield { group, name, handle: array };
     }
-  }
-
-  /** Plans to put stored tensors in the places of a tree; those that are missing keep what they hold. */
-  #plan<Tree>(plan: LoadPlan, group: StateGroup, root: Tree, put: (loaded: Tree) => void): void {
-    const places = namedLeaves(root).map(({ name, leaf }) => {
-      const array = leaf as JaxArray;
-      return { array, stored: plan.take(group, nameOf(name), formatOf(array)) };
-    });
-    plan.after(() => {
-      const loaded = places.map(({ array, stored }) =>
-        stored === undefined ? array.ref : arrayLike(array, stored.bytes),
-      );
-      put(withLeaves(root, loaded));
-      if (group !== 'gradient') free(root);
-    });
   }
 
   #restoreMeta({ learningRate, jit }: JsonObject): void {
@@ -408,23 +387,4 @@ export abstract class JaxModule<
 
 function firstOf(values: ArrayLike<number>): number {
   return values[0] ?? Number.NaN;
-}
-
-/** A tree that is a single array has no way to it. */
-function nameOf(path: string): string {
-  return path === '' ? 'value' : path;
-}
-
-/** The loss and what to log, as jax-js's `hasAux` wants them. */
-function lossOf(output: StepOutput): [JaxArray, Logged] {
-  if (Array.isArray(output) && output.length === 2) return [output[0], output[1]];
-  if (typeof output === 'object' && output !== null && 'aval' in output) return [output, {}];
-  throw new MisconfigurationError(
-    'trainingStep must return the loss, a scalar array, or [loss, {name: value}]. It must not be async.',
-  );
-}
-
-function batchSizeOf(inputs: unknown): number {
-  const [first] = namedLeaves(inputs);
-  return (first?.leaf as JaxArray | undefined)?.shape[0] || 1;
 }

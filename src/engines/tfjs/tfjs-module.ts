@@ -18,8 +18,8 @@ import {
   optimizerTensors,
   planOptimizer,
 } from './optimizer-state.ts';
-import { stateEntry, tensorAccess } from './tensor-access.ts';
-import { assignBytes, formatOf, tensorLike } from './tensors.ts';
+import { planWeights, stateEntry, tensorAccess } from './tensor-access.ts';
+import { formatOf, tensorLike } from './tensors.ts';
 
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
@@ -120,10 +120,7 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   ): LoadReport {
     const plan = new LoadPlan(tensors);
     const weights = this.#weights();
-    for (const { name, variable } of weights) {
-      const tensor = plan.take('model', name, formatOf(variable));
-      if (tensor !== undefined) plan.after(() => assignBytes(variable, tensor.bytes));
-    }
+    planWeights(plan, weights);
     if (options.weightsOnly) {
       for (const group of ['optimizer', 'gradient', 'rng'] as const) plan.ignore(group);
       plan.after(() => this.#pending.replace(new Map()));

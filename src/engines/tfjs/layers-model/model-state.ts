@@ -2,23 +2,23 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import type { JsonObject } from '../../../format/json.ts';
 import type { EngineState, LoadedTensor, LoadReport, StateEntry } from '../../engine.ts';
-import { LoadPlan, type TensorPlace } from '../../load-plan.ts';
+import { LoadPlan } from '../../load-plan.ts';
 import { type NamedWeight, namedWeights } from '../named-weights.ts';
 import { optimizerMeta, optimizerTensors, planOptimizer } from '../optimizer-state.ts';
-import { stateEntry, tensorAccess } from '../tensor-access.ts';
-import { assignBytes, formatOf } from '../tensors.ts';
+import { planWeights, stateEntry, TensorAccess } from '../tensor-access.ts';
 import { type Architecture, architectureOf } from './architecture.ts';
 
 /**
  * A layers model and its optimizer as a checkpoint sees them. Weights are named as those of a `TfjsModule`
  * that has the model as its property `model`, so that either loads what the other saved.
  */
-export class ModelState implements EngineState {
+export class ModelState extends TensorAccess implements EngineState {
   readonly engineName = 'tfjs';
   readonly #model: LayersModel;
   #architecture: Architecture | undefined;
 
   constructor(model: LayersModel) {
+    super();
     this.#model = model;
   }
 
@@ -47,33 +47,11 @@ export class ModelState implements EngineState {
     options: { readonly strict: boolean; readonly weightsOnly: boolean },
   ): LoadReport {
     const plan = new LoadPlan(tensors);
-    for (const { name, variable } of this.#weights()) {
-      const tensor = plan.take('model', name, formatOf(variable));
-      if (tensor !== undefined) plan.after(() => assignBytes(variable, tensor.bytes));
-    }
+    planWeights(plan, this.#weights());
     const { optimizer } = this;
     if (optimizer === undefined || options.weightsOnly) plan.ignore('optimizer');
     else planOptimizer(plan, optimizer, (meta.optimizer ?? {}) as JsonObject, this.#trained());
     return plan.run(`the model '${this.#model.name}'`, options.strict);
-  }
-
-  isTensor(value: unknown): boolean {
-    return tensorAccess.isTensor(value);
-  }
-  describe(handle: unknown): TensorPlace {
-    return tensorAccess.describe(handle);
-  }
-  retain(handle: unknown): unknown {
-    return tensorAccess.retain(handle);
-  }
-  release(handle: unknown): void {
-    tensorAccess.release(handle);
-  }
-  async read(handle: unknown): Promise<Uint8Array> {
-    return await tensorAccess.read(handle);
-  }
-  readScalar(handle: unknown): number | Promise<number> {
-    return tensorAccess.readScalar(handle);
   }
 
   /** Undefined before `compile`. */
