@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   CSVLogger,
+  DataLoader,
   ModelCheckpoint,
   type ModelCheckpointOptions,
+  openCheckpoint,
   Trainer,
   type TrainerOptions,
 } from '../../src/index.ts';
@@ -110,4 +112,41 @@ it('makes the last file that a crash at the end of training has prevented', asyn
   const again = await run(2, 'last', { logger: false }, options);
   expect(again.checkpoint.lastModelPath).toBe(checkpoint.lastModelPath);
   expect(await readdir(checkpoint.dirpath)).toContain('last.ckpt');
+});
+
+it('a resume between the last batch and the end of its epoch leaves the data where an unbroken run does', async () => {
+  class Validated extends Model {
+    override validationStep(): void {}
+  }
+  const afterValidation = join(root, 'validated/epoch=0-step=3.ckpt');
+  const fit = async (ckptPath?: string): Promise<unknown> => {
+    const atSteps = new ModelCheckpoint({
+      dirpath: join(root, 'steps'),
+      everyNTrainSteps: 2,
+      saveLast: true,
+    });
+    const validated = new ModelCheckpoint({
+      dirpath: join(root, 'validated'),
+      saveOnTrainEpochEnd: false,
+    });
+    const trainer = new Trainer({
+      maxEpochs: 1,
+      callbacks: [atSteps, validated],
+      logger: false,
+      enableProgressBar: false,
+      console: { info: () => {}, warn: () => {} },
+    });
+    await trainer.fit(new Validated(), {
+      trainDataloaders: new DataLoader([1, 2, 3], { batchSize: 1, collate: ([item = 0]) => item }),
+      valDataloaders: [1],
+      ckptPath,
+    });
+    // Of the end of training: step 3 is not among those that are saved for themselves.
+    const { document } = await openCheckpoint(atSteps.lastModelPath);
+    expect(document?.globalStep).toBe(3);
+    return document?.dataloaders;
+  };
+  const unbroken = await fit();
+  expect(unbroken).toMatchObject({ train: { state: { epoch: 1, batchesServed: 0 } } });
+  expect(await fit(afterValidation)).toEqual(unbroken);
 });
