@@ -1,8 +1,8 @@
-/** Every benchmark, one after the other, each in a process of its own: `npm run bench -- all [--json]`. */
+/** Every benchmark that has a bar, one after the other, each in a process of its own: `npm run bench -- all [--json]`. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-for (const name of ['save', 'load', 'train', 'scale', 'engines']) {
+for (const name of ['save', 'load', 'train', 'scale']) {
   const file = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
   const run = [...process.execArgv, file, ...process.argv.slice(2)];
   const { status } = spawnSync(process.execPath, run, { stdio: 'inherit' });

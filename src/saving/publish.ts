@@ -12,7 +12,7 @@ interface Publication {
   readonly published: Set<string>;
 }
 
-/** Up to this size a checksum takes this thread less time than asking another one. */
+/** Up to this size all is written in one call: the checksums take this thread about a millisecond. */
 const SMALL_BYTES = 4 * 1024 * 1024;
 
 /** How many bytes are read from the engine before they are written: bounds memory, keeps writes large. */

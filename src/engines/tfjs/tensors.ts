@@ -33,7 +33,7 @@ export function formatOf(tensor: tf.Tensor): TensorPlace {
 
 /**
  * A tensor of its own on the same data: it keeps its values whatever is assigned to a variable later,
- * and outlives every `tidy`. O(1), and a hundred times cheaper than a kernel: this is what the `Reshape`
+ * and outlives every `tidy`. O(1), and several times cheaper than a kernel: this is what the `Reshape`
  * kernels do, without the dispatch around them. (`clone` copies on the wasm backend.)
  *
  * Source: tfjs-core 4.22, `engine.ts`, and `Reshape` of its cpu, wasm and webgl backends.
