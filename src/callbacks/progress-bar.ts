@@ -105,7 +105,7 @@ export class ProgressBar implements Callback {
       elapsedMs: performance.now() - this.#startedMs,
       globalStep: trainer.globalStep,
       metrics: trainer.progressBarMetrics,
-      saving: trainer.checkpointing.pendingSaves > 0,
+      saving: trainer.pendingSaves > 0,
     };
   }
 }

@@ -1,7 +1,9 @@
 import type { LoadReport, StateGroup } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { restoreTensors } from '../saving/user-values.ts';
 import type { Storage } from '../storages/storage.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { absolutePath, defaultStorage } from './options.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -47,6 +49,25 @@ export async function loadWeights(
 ): Promise<LoadReport> {
   const strict = options.strict ?? true;
   return await module.load(await reader.load(WEIGHTS), {}, { strict, weightsOnly: true });
+}
+
+/**
+ * The weights of a checkpoint for a module that is there already, exactly; the module's `onLoadCheckpoint`
+ * first, when the file is a full checkpoint and so holds what `onSaveCheckpoint` added.
+ */
+export async function loadCheckpointWeights(
+  module: TrainingModule,
+  reader: CheckpointReader,
+): Promise<void> {
+  await readExtras(module, reader);
+  await loadWeights(module, reader, {});
+}
+
+async function readExtras(module: TrainingModule, reader: CheckpointReader): Promise<void> {
+  const { document, isResumable } = reader;
+  if (document === undefined || !isResumable || module.onLoadCheckpoint === undefined) return;
+  const extras = await reader.loadExtras();
+  await module.onLoadCheckpoint(restoreTensors(document, extras) as Checkpoint);
 }
 
 /** The hyper-parameters stored in a file; empty when there are none. */
