@@ -33,7 +33,9 @@ export {
 export type { DType } from './format/dtype.ts';
 export type { JsonObject, JsonValue } from './format/json.ts';
 export { CSVLogger, type CSVLoggerOptions } from './loggers/csv.ts';
+export type { LogFolderOptions } from './loggers/log-folder.ts';
 export type { Logger } from './loggers/logger.ts';
+export { TensorBoardLogger, type TensorBoardLoggerOptions } from './loggers/tensorboard.ts';
 export type { CheckpointReader } from './saving/checkpoint-reader.ts';
 export type { SaveReport } from './saving/save-job.ts';
 export type { LRCurve } from './schedulers/curve.ts';

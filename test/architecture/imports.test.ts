@@ -33,7 +33,17 @@ const rules: readonly Rule[] = [
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
   { of: 'storages/', values: [...base, 'own', 'storages/storage.ts'], packages: 1 },
   { of: 'strategies/', values: [...base, 'own', 'strategies/strategy.ts'], packages: 1 },
-  { of: 'loggers/', values: [...base, 'own', 'loggers/logger.ts'], packages: 1 },
+  {
+    of: 'loggers/',
+    values: [
+      ...base,
+      'own',
+      'loggers/logger.ts',
+      'loggers/log-folder.ts',
+      'loggers/durable-file.ts',
+    ],
+    packages: 1,
+  },
   { of: 'engines/load-plan.ts', values: base, types: ['engines/engine.ts'] },
   // Checkpoints for the loop of tfjs itself, which the Trainer does not drive.
   {
