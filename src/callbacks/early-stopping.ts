@@ -144,7 +144,8 @@ export class EarlyStopping implements Callback {
       trainer.shouldStop = true;
     }
     if (!this.#verbose) return;
-    const improved = `improved from ${before} to ${bestScore}`;
+    const from = Number.isFinite(before) ? ` from ${short(before)}` : '';
+    const improved = `improved${from} to ${short(bestScore)}`;
     const why = stop ?? (waitCount === 0 ? improved : undefined);
     if (why !== undefined) trainer.info(`EarlyStopping: '${this.monitor}' ${why}`);
   }
@@ -182,18 +183,31 @@ function judge(
     return { bestScore, waitCount, stop: `is ${value}: training stops` };
   }
   if (stoppingThreshold !== undefined && isBetter(mode, value, stoppingThreshold)) {
-    return { bestScore, waitCount, stop: `reached ${value}, past stoppingThreshold: enough` };
+    return {
+      bestScore,
+      waitCount,
+      stop: `reached ${short(value)}, past stoppingThreshold: training stops`,
+    };
   }
   if (divergenceThreshold !== undefined && isBetter(mode, divergenceThreshold, value)) {
-    return { bestScore, waitCount, stop: `fell back to ${value}, past divergenceThreshold` };
+    return {
+      bestScore,
+      waitCount,
+      stop: `is ${short(value)}, past divergenceThreshold: training stops`,
+    };
   }
   const credited = mode === 'min' ? value + minDelta : value - minDelta;
   if (isBetter(mode, credited, bestScore)) {
     return { bestScore: value, waitCount: 0, stop: undefined };
   }
   const waited = waitCount + 1;
-  const stop = `has not improved on ${bestScore} in ${waited} checks: training stops`;
+  const stop = `has not improved on ${short(bestScore)} in ${waited} checks: training stops`;
   return { bestScore, waitCount: waited, stop: waited >= patience ? stop : undefined };
+}
+
+/** For people: six digits. */
+function short(value: number): string {
+  return String(Number(value.toPrecision(6)));
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
