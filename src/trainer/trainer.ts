@@ -89,6 +89,10 @@ export class Trainer implements ModuleHost {
     return this.#run?.metrics.values() ?? this.#lastMetrics;
   }
   #lastMetrics: Readonly<Record<string, number>> = {};
+  /** The metrics that go to the loggers. */
+  get loggedMetrics(): Readonly<Record<string, number>> {
+    return this.#run?.metrics.values(({ logger }) => logger) ?? {};
+  }
   /** The metrics logged with `progBar`. */
   get progressBarMetrics(): Readonly<Record<string, number>> {
     return this.#run?.metrics.values(({ progBar }) => progBar) ?? {};
