@@ -1,5 +1,8 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DataLoader, type TrainerOptions } from '../../src/index.ts';
+import { DataLoader, ModelCheckpoint, type TrainerOptions } from '../../src/index.ts';
 import { type HookCall, quietTrainer, RecordedModule } from '../support/recorded-hooks.ts';
 
 /** The batches of each step, in order. */
@@ -146,4 +149,23 @@ it('a second fit with other data begins the epoch that was left anew', async () 
     .map(({ args }) => args[0]);
   expect(seen).toEqual([1, 3, 4]);
   expect(trainer.currentEpoch).toBe(1);
+});
+
+it('maxTime counts on over resumes: the time trained is part of the checkpoint', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'highwater-limits-'));
+  try {
+    const fit = async (maxTime: number, maxEpochs: number): Promise<number> => {
+      const callbacks = new ModelCheckpoint({ dirpath: root, saveLast: true });
+      const trainer = quietTrainer({ maxEpochs, maxTime, callbacks, enableCheckpointing: true });
+      const data = { trainDataloaders: [1, 2], ckptPath: 'last' };
+      await trainer.fit(new RecordedModule([], []), data);
+      return trainer.globalStep;
+    };
+    expect(await fit(3_600_000, 1)).toBe(2);
+    // Less than what the first run has taken.
+    expect(await fit(0.001, 5)).toBe(2);
+    expect(await fit(3_600_000, 3)).toBe(6);
+  } finally {
+    await rm(root, { recursive: true });
+  }
 });
