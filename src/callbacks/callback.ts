@@ -25,6 +25,8 @@ export interface Callback {
 
   setup?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
   teardown?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
+  /** Before `configureOptimizers`: the last moment to freeze weights for a whole `fit`. */
+  onBeforeOptimizerSetup?(trainer: Trainer, module: TrainingModule): unknown;
   onFitStart?(trainer: Trainer, module: TrainingModule): unknown;
   onFitEnd?(trainer: Trainer, module: TrainingModule): unknown;
   onSanityCheckStart?(trainer: Trainer, module: TrainingModule): unknown;

@@ -44,7 +44,7 @@ interface Verdict {
 }
 
 /**
- * Ends training when a metric no longer gets better. A value is judged once, at the check after it was
+ * Ends training when a metric no longer gets better; never in a `fastDevRun`. A value is judged once, at the check after it was
  * measured; what better means is the rule of checkpoints. Its state is part of every checkpoint, that of the
  * same hook included, so that a run which has stopped stays stopped when it is resumed.
  *
@@ -122,6 +122,7 @@ export class EarlyStopping implements Callback {
   }
 
   async #check(trainer: Trainer): Promise<void> {
+    if (trainer.settings.fastDevRun) return;
     const readings = await trainer.checkpointing.readings();
     const reading = readings.get(this.monitor);
     if (reading === undefined) {

@@ -168,6 +168,7 @@ export class FitRun implements Run {
 
   async #configureOptimizers(): Promise<LearningRate> {
     const hooks = this.#hooks;
+    await hooks.run('onBeforeOptimizerSetup');
     const configured = await hooks.guard('configureOptimizers', () =>
       this.#module.setupOptimizers(),
     );

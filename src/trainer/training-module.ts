@@ -79,6 +79,8 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
 
   setup?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
   teardown?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
+  /** Before {@link configureOptimizers}: the last moment to freeze weights for a whole `fit`. */
+  onBeforeOptimizerSetup?(): unknown;
   onFitStart?(): unknown;
   onFitEnd?(): unknown;
   onTrainStart?(): unknown;

@@ -10,6 +10,7 @@ export const SHARED_HOOKS: readonly string[] = [
   'onFitStart',
   'onFitEnd',
   ...stages.flatMap((stage) => perStage.map((when) => `on${stage}${when}`)),
+  'onBeforeOptimizerSetup',
   'onAfterBackward',
   'onBeforeOptimizerStep',
 ];

@@ -44,6 +44,7 @@ describe('the order of hooks', () => {
     ];
     expect(names(calls)).toEqual([
       ...both('setup'),
+      ...both('onBeforeOptimizerSetup'),
       ...both('onFitStart'),
       'callback.onSanityCheckStart',
       ...validation,
@@ -178,6 +179,7 @@ const before = [
   'setup',
   'trainDataloader',
   'valDataloader',
+  'onBeforeOptimizerSetup',
   'configureOptimizers',
   'onFitStart',
   'onTrainStart',
