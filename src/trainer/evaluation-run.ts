@@ -8,7 +8,7 @@ import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
 import { Hooks } from './hooks.ts';
 import { type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
-import { loadCheckpointWeights } from './load-weights.ts';
+import { loadWeights } from './load-weights.ts';
 import { logRow } from './log-row.ts';
 import { type LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type TrainerOptions } from './options.ts';
@@ -149,7 +149,7 @@ export class EvaluationRun implements Run {
   async #load(ckptPath: string | null | undefined): Promise<void> {
     if (!ckptPath) return;
     const reader = await this.#find(ckptPath);
-    await this.#hooks.guard('onLoadCheckpoint', () => loadCheckpointWeights(this.#module, reader));
+    await this.#hooks.guard('onLoadCheckpoint', () => loadWeights(this.#module, reader, {}));
     this.#trainer.info(`${this.stage}: weights of ${reader.path}`);
   }
 

@@ -41,33 +41,22 @@ export function placeOf(
   return { storage: options.storage ?? defaultStorage(), path: absolutePath(path) };
 }
 
-/** Reads and verifies the weights of a file, nothing else of it, and puts them into a module. */
+/**
+ * Reads and verifies the weights of a file and puts them into a module. A full checkpoint also holds what
+ * `onSaveCheckpoint` added: the module's `onLoadCheckpoint` gets to see it first.
+ */
 export async function loadWeights(
   module: TrainingModule,
   reader: CheckpointReader,
   options: LoadOptions,
 ): Promise<LoadReport> {
+  const { document, isResumable } = reader;
+  if (document !== undefined && isResumable && module.onLoadCheckpoint !== undefined) {
+    const extras = await reader.loadExtras();
+    await module.onLoadCheckpoint(restoreTensors(document, extras) as Checkpoint);
+  }
   const strict = options.strict ?? true;
   return await module.load(await reader.load(WEIGHTS), {}, { strict, weightsOnly: true });
-}
-
-/**
- * The weights of a checkpoint for a module that is there already, exactly; the module's `onLoadCheckpoint`
- * first, when the file is a full checkpoint and so holds what `onSaveCheckpoint` added.
- */
-export async function loadCheckpointWeights(
-  module: TrainingModule,
-  reader: CheckpointReader,
-): Promise<void> {
-  await readExtras(module, reader);
-  await loadWeights(module, reader, {});
-}
-
-async function readExtras(module: TrainingModule, reader: CheckpointReader): Promise<void> {
-  const { document, isResumable } = reader;
-  if (document === undefined || !isResumable || module.onLoadCheckpoint === undefined) return;
-  const extras = await reader.loadExtras();
-  await module.onLoadCheckpoint(restoreTensors(document, extras) as Checkpoint);
 }
 
 /** The hyper-parameters stored in a file; empty when there are none. */

@@ -179,7 +179,7 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
 
   /**
    * Builds a module from a checkpoint: the constructor gets the stored hyper-parameters, with `overrides`
-   * put over them, then the weights are loaded. Works with full and weights-only checkpoints, and with plain
+   * put over them, then the weights are loaded, after `onLoadCheckpoint`. Works with full and weights-only checkpoints, and with plain
    * safetensors files when `overrides` hold all the constructor needs.
    *
    * @param options `strict: false` loads what fits by name and shape, for fine-tuning; see

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   CSVLogger,
+  type DataSource,
   ModelCheckpoint,
   type ModelCheckpointOptions,
   Trainer,
@@ -110,4 +111,30 @@ it('makes the last file that a crash at the end of training has prevented', asyn
   const again = await run(2, 'last', { logger: false }, options);
   expect(again.checkpoint.lastModelPath).toBe(checkpoint.lastModelPath);
   expect(await readdir(checkpoint.dirpath)).toContain('last.ckpt');
+});
+
+it('gives the data what it has added to the checkpoint', async () => {
+  const seen: unknown[] = [];
+  const data = (note: string): DataSource<number> =>
+    Object.assign([1, 2], {
+      onSaveCheckpoint: (checkpoint: Record<string, unknown>) => {
+        checkpoint[note] = { drawn: Float32Array.of(1, 2) };
+      },
+      onLoadCheckpoint: (checkpoint: Record<string, unknown>) => void seen.push(checkpoint[note]),
+    });
+  for (const maxEpochs of [1, 2]) {
+    const trainer = new Trainer({
+      maxEpochs,
+      defaultRootDir: root,
+      logger: false,
+      enableProgressBar: false,
+    });
+    const validation = { trainDataloaders: data('train'), valDataloaders: data('val') };
+    await trainer.fit(Object.assign(new Model(), { validationStep: () => {} }), {
+      ...validation,
+      ckptPath: 'last',
+    });
+  }
+  const stored = { drawn: Float32Array.of(1, 2) };
+  expect(seen).toEqual([stored, stored]);
 });
