@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
+    // What the Trainer prints is shown only where it helps to understand a failure.
+    silent: 'passed-only',
     coverage: { include: ['src/**'] },
   },
 });

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
+import { exponentialLR, type LRScheduler } from 'highwater';
 import { TfjsModule } from 'highwater/tfjs';
 import { type Batch, PIXELS } from './data.ts';
 
@@ -13,7 +14,7 @@ export async function useWasm(): Promise<void> {
   await tf.setBackend('wasm');
 }
 
-/** 784-128-10, trained with Adam. */
+/** 784-128-10, trained with Adam; the learning rate falls by a fifth after each epoch. */
 export class Mlp extends TfjsModule<Batch> {
   readonly fc1 = dense(PIXELS, 128, 1);
   readonly fc2 = dense(128, 10, 2);
@@ -40,8 +41,8 @@ export class Mlp extends TfjsModule<Batch> {
     });
   }
 
-  override configureOptimizers(): tf.Optimizer {
-    return tf.train.adam(0.001);
+  override configureOptimizers(): { optimizer: tf.Optimizer; lrScheduler: LRScheduler } {
+    return { optimizer: tf.train.adam(0.001), lrScheduler: exponentialLR({ gamma: 0.8 }) };
   }
 }
 

@@ -2,9 +2,13 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
+  CSVLogger,
   DataLoader,
+  EarlyStopping,
   HighwaterError,
+  LearningRateMonitor,
   ModelCheckpoint,
+  TensorBoardLogger,
   Trainer,
   type TrainingModule,
 } from 'highwater';
@@ -29,7 +33,7 @@ function readArguments(example: Example): Settings {
   const usage = `${example.command} [--epochs N] [--out DIR] [--fresh]
 
   --epochs N   train until N epochs are done (default ${example.epochs})
-  --out DIR    where checkpoints go (default ${example.out})
+  --out DIR    where checkpoints and logs go (default ${example.out})
   --fresh      forget what is in DIR and start over`;
   try {
     const { values } = parseArgs({
@@ -78,15 +82,17 @@ async function printSummary(checkpoint: ModelCheckpoint): Promise<void> {
 
 /**
  * Trains a module on the digits as the command line says, keeps the three best checkpoints and the last one,
- * and goes on from where it was. Ctrl-C saves first.
+ * and goes on from where it was, also in its logs: `tensorboard --logdir DIR/logs`. It stops early when the
+ * accuracy has not risen for three epochs. Ctrl-C saves first.
  */
 export async function trainDigits(example: Example, make: () => TrainingModule): Promise<void> {
   const { epochs, out, fresh } = readArguments(example);
-  // Only what this example writes: whatever else is in the folder stays.
+  // Only the checkpoints: whatever else is in the folder stays, and the logs get a new version.
   if (fresh) await rm(join(out, 'checkpoints'), { recursive: true, force: true });
 
   const { train, val } = await loadDigits();
   const checkpoint = new ModelCheckpoint({
+    dirpath: join(out, 'checkpoints'),
     monitor: 'val_acc',
     mode: 'max',
     saveTopK: 3,
@@ -96,8 +102,15 @@ export async function trainDigits(example: Example, make: () => TrainingModule):
   const trainer = new Trainer({
     maxEpochs: epochs,
     defaultRootDir: out,
-    logger: false,
-    callbacks: [checkpoint],
+    logger: [
+      new CSVLogger({ saveDir: out, name: 'logs' }),
+      new TensorBoardLogger({ saveDir: out, name: 'logs' }),
+    ],
+    callbacks: [
+      checkpoint,
+      new EarlyStopping({ monitor: 'val_acc', mode: 'max', patience: 3, verbose: true }),
+      new LearningRateMonitor(),
+    ],
   });
 
   const controller = new AbortController();

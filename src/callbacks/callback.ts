@@ -14,11 +14,19 @@ export type Stage = 'fit' | 'validate' | 'test' | 'predict';
 export interface Callback {
   /** Identifies this callback's state in a checkpoint; default: the class's name. Unique per Trainer. */
   readonly stateKey?: string;
+  /**
+   * Marks a callback that judges metrics: it runs after the others and the module, when the metrics of the
+   * hook are reduced, and before those that save. It has the hooks that these have: `setup`, `onTrainStart`,
+   * `onTrainBatchEnd`, `onValidationEnd`, `onTrainEpochEnd`, `onTrainEnd` and `onException`.
+   */
+  readonly isMonitor?: boolean;
   /** Marks a callback that saves: it runs after all others. */
   readonly isCheckpoint?: boolean;
 
   setup?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
   teardown?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
+  /** Before `configureOptimizers`: the last moment to freeze weights for a whole `fit`. */
+  onBeforeOptimizerSetup?(trainer: Trainer, module: TrainingModule): unknown;
   onFitStart?(trainer: Trainer, module: TrainingModule): unknown;
   onFitEnd?(trainer: Trainer, module: TrainingModule): unknown;
   onSanityCheckStart?(trainer: Trainer, module: TrainingModule): unknown;
@@ -40,6 +48,8 @@ export interface Callback {
     batch: unknown,
     batchIdx: number,
   ): unknown;
+  /** Gradients of a batch have been added to the pending ones. */
+  onAfterBackward?(trainer: Trainer, module: TrainingModule): unknown;
   onBeforeOptimizerStep?(trainer: Trainer, module: TrainingModule): unknown;
   onValidationStart?(trainer: Trainer, module: TrainingModule): unknown;
   onValidationEnd?(trainer: Trainer, module: TrainingModule): unknown;
@@ -53,6 +63,44 @@ export interface Callback {
     dataloaderIdx: number,
   ): unknown;
   onValidationBatchEnd?(
+    trainer: Trainer,
+    module: TrainingModule,
+    outputs: unknown,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onTestStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onTestEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onTestEpochStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onTestEpochEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onTestBatchStart?(
+    trainer: Trainer,
+    module: TrainingModule,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onTestBatchEnd?(
+    trainer: Trainer,
+    module: TrainingModule,
+    outputs: unknown,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onPredictStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onPredictEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onPredictEpochStart?(trainer: Trainer, module: TrainingModule): unknown;
+  onPredictEpochEnd?(trainer: Trainer, module: TrainingModule): unknown;
+  onPredictBatchStart?(
+    trainer: Trainer,
+    module: TrainingModule,
+    batch: unknown,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onPredictBatchEnd?(
     trainer: Trainer,
     module: TrainingModule,
     outputs: unknown,

@@ -52,6 +52,27 @@ export class ProgressBar implements Callback {
     this.#batch++;
     this.#update(trainer);
   }
+  onValidationEnd(trainer: Trainer): void {
+    if (trainer.stage === 'validate') this.#painter?.end();
+  }
+  onTestStart(): void {
+    this.#begin('test');
+  }
+  onTestBatchEnd(trainer: Trainer): void {
+    this.onValidationBatchEnd(trainer);
+  }
+  onTestEnd(): void {
+    this.#painter?.end();
+  }
+  onPredictStart(): void {
+    this.#begin('predict');
+  }
+  onPredictBatchEnd(trainer: Trainer): void {
+    this.onValidationBatchEnd(trainer);
+  }
+  onPredictEnd(): void {
+    this.#painter?.end();
+  }
   onTrainEpochEnd(trainer: Trainer): void {
     this.#resumeTraining(trainer);
     this.#painter?.endEpoch(this.#view(trainer));
@@ -105,7 +126,7 @@ export class ProgressBar implements Callback {
       elapsedMs: performance.now() - this.#startedMs,
       globalStep: trainer.globalStep,
       metrics: trainer.progressBarMetrics,
-      saving: trainer.checkpointing.pendingSaves > 0,
+      saving: trainer.pendingSaves > 0,
     };
   }
 }

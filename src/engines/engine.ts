@@ -86,8 +86,17 @@ export interface EngineState extends EngineTensors {
  * users extend that class. `testing/engine-contract.ts` is the suite that every engine passes.
  */
 export interface Engine extends EngineState {
-  /** Makes the optimizer (from `configureOptimizers`). Called once, before anything is loaded or trained. */
-  setupOptimizers(): void | Promise<void>;
+  /**
+   * Makes the optimizer (from `configureOptimizers`). Called once, before anything is loaded or trained.
+   *
+   * @returns what `configureOptimizers` returned: the Trainer looks for an `lrScheduler` in it.
+   */
+  setupOptimizers(): unknown;
+  /**
+   * The optimizer's rate; undefined when the engine cannot know it. What is set counts from the next
+   * {@link optimizerStep} on, and is part of {@link meta}.
+   */
+  learningRate: number | undefined;
   /**
    * Runs `trainingStep` forward and backward and adds its gradients, times `scale`, to the pending ones.
    * Throws without having added anything when `trainingStep` throws.

@@ -25,8 +25,13 @@ export interface Logger {
    */
   readonly version: number | string | undefined;
 
-  /** Begins a new run: makes folders, finds a free version. Does nothing when the run has begun. */
-  setup?(): Promise<void>;
+  /**
+   * Begins a new run: makes folders, finds a free version. Does nothing when the run has begun.
+   *
+   * @param begun the loggers of the same Trainer whose run has begun: one that numbers its runs takes the
+   * version of another in the same `saveDir` and `name`, so that both write to one folder.
+   */
+  setup?(begun?: readonly Logger[]): Promise<void>;
   /**
    * Instead of `setup`: goes on with the run `version` where {@link position} was read, so that rows which
    * were logged later and will be logged again stand there once.

@@ -3,6 +3,7 @@ import { type Check, type EngineUnderTest, Modules } from './engine-contract/che
 import { loadingContract } from './engine-contract/loading.ts';
 import { refusingContract } from './engine-contract/refusing.ts';
 import { resumingContract } from './engine-contract/resuming.ts';
+import { schedulingContract } from './engine-contract/scheduling.ts';
 import { steppingContract } from './engine-contract/stepping.ts';
 import type { TestRunner } from './test-runner.ts';
 
@@ -48,5 +49,6 @@ export function engineContract(
     resumingContract(check);
     loadingContract(check);
     refusingContract(check);
+    schedulingContract(check);
   });
 }

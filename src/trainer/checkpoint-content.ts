@@ -1,12 +1,14 @@
 import type { Callback } from '../callbacks/callback.ts';
 import type { EngineState } from '../engines/engine.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
-import type { Logger } from '../loggers/logger.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { extractTensors } from '../saving/user-values.ts';
 import type { FeedPosition } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
+import type { FitData } from './fit-data.ts';
+import type { Hooks } from './hooks.ts';
+import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
 import { type Progress, progressToJson } from './progress.ts';
 import type { Rng } from './rng.ts';
@@ -61,12 +63,15 @@ function callbackStates(callbacks: readonly Callback[]): JsonObject {
 export interface CheckpointSources {
   readonly trainer: Trainer;
   readonly module: TrainingModule;
+  readonly hooks: Hooks;
   readonly metrics: MetricStore;
   readonly rng: Rng;
-  readonly loggers: readonly Logger[];
-  readonly valSources: readonly DataSource[];
+  readonly learningRate: LearningRate | undefined;
+  readonly data: FitData | undefined;
   /** Where a resume goes on. */
   readonly progress: Progress;
+  /** Training time so far: stored when `maxTime` limits it, so that a resume has the rest of it. */
+  readonly elapsedMs: number;
   readonly trainPosition: FeedPosition | undefined;
   /** Counts the saves of a run, its resumes included: orders those of one step. */
   readonly sequence: number;
@@ -74,8 +79,10 @@ export interface CheckpointSources {
 
 /** Takes hold of everything a checkpoint holds, as it is now: tensors by reference, the rest as JSON. */
 export async function captureCheckpoint(sources: CheckpointSources): Promise<Snapshot> {
-  const { trainer, module, metrics, rng, loggers, valSources, progress, sequence } = sources;
-  for (const logger of loggers) await logger.save?.();
+  const { trainer, module, hooks, metrics, rng, learningRate, data, progress, sequence } = sources;
+  const { callbacks, loggers, settings } = trainer;
+  for (const logger of loggers) await hooks.guard('logger.save', () => logger.save?.());
+  const val = data?.val ?? [];
   const checkpoint: Checkpoint = {
     ...(commonContent({
       epoch: trainer.currentEpoch,
@@ -86,22 +93,32 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     }) as Pick<Checkpoint, 'epoch' | 'globalStep' | 'version' | 'callbacks'>),
     hyperParameters: module.hparams,
     loops: progressToJson(progress),
+    lrSchedulers: learningRate?.stateDict() ?? [],
     shouldStop: trainer.shouldStop,
+    ...(Number.isFinite(settings.maxTimeMs) ? { elapsedMs: sources.elapsedMs } : {}),
     metrics: await metrics.stateDict(),
     rng: rng.stateDict(),
     dataloaders: {
       train: sources.trainPosition,
-      val: valSources.map((source) => source.stateDict?.() ?? null),
+      val: val.map((source) => source.stateDict?.() ?? null),
     },
     loggers: loggers.map((logger) => ({
       version: logger.version ?? null,
       position: logger.position?.() ?? null,
     })),
   };
-  for (const callback of trainer.callbacks) {
-    await callback.onSaveCheckpoint?.(trainer, module, checkpoint);
-  }
-  await module.onSaveCheckpoint?.(checkpoint);
+  await hooks.guard('onSaveCheckpoint', async () => {
+    for (const callback of callbacks) {
+      await callback.onSaveCheckpoint?.(trainer, module, checkpoint);
+    }
+    for (const source of sourcesOf(data)) await source.onSaveCheckpoint?.(checkpoint);
+    await module.onSaveCheckpoint?.(checkpoint);
+  });
   const { document, extras } = extractTensors(checkpoint, module);
   return takeSnapshot(module, document, extras);
+}
+
+/** Each source of a fit once: training and validation may share one. */
+export function sourcesOf(data: FitData | undefined): ReadonlySet<DataSource> {
+  return new Set(data === undefined ? [] : [data.train, ...data.val]);
 }

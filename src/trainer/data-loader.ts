@@ -74,6 +74,7 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
   readonly #seed: number;
   readonly #dropLast: boolean;
   readonly #build: (indices: Uint32Array) => Batch | Promise<Batch>;
+  readonly #unshuffled: () => DataLoader<Item, Batch>;
   #epoch = 0;
   #batchesServed = 0;
   /** A position was loaded, and no iteration has gone on from it yet. */
@@ -95,6 +96,7 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
     this.#seed = count('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     this.#dropLast = flag('dropLast', dropLast);
     this.#build = builderOf(dataset, collate);
+    this.#unshuffled = () => new DataLoader(dataset, { ...options, shuffle: false });
   }
 
   /** Batches per epoch. */
@@ -122,6 +124,11 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
       // Unless the consumer has chosen where to go on.
       if (this.#epoch === epoch && !this.#isLoaded) this.setEpoch(epoch + 1);
     }
+  }
+
+  /** This loader, or one of the same batches by index when this one shuffles. */
+  inOrder(): DataLoader<Item, Batch> {
+    return this.#shuffle ? this.#unshuffled() : this;
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { JsonValue } from '../format/json.ts';
+import type { Checkpoint } from './checkpoint.ts';
 
 /**
  * Where batches come from: an array, a {@link DataLoader}, or any other sync or async iterable that can
@@ -9,12 +10,17 @@ import type { JsonValue } from '../format/json.ts';
  * | `length` | batches per epoch: validation intervals as fractions, progress, an exact resume by skipping |
  * | `setEpoch` | told the epoch (0-based) before each epoch of training, so that shuffling is a function of it |
  * | `stateDict`, `loadStateDict` | its position, read between batches; after a load the next iteration goes on there |
+ * | `inOrder` | the same data unshuffled, for `overfitBatches` |
+ * | `onSaveCheckpoint`, `onLoadCheckpoint` | whatever else it adds to a checkpoint, and reads back |
  */
 export type DataSource<Batch = unknown> = (Iterable<Batch> | AsyncIterable<Batch>) & {
   readonly length?: number;
   setEpoch?(epoch: number): void;
   stateDict?(): JsonValue;
   loadStateDict?(state: JsonValue): void;
+  inOrder?(): DataSource<Batch>;
+  onSaveCheckpoint?(checkpoint: Checkpoint): unknown;
+  onLoadCheckpoint?(checkpoint: Checkpoint): unknown;
 };
 
 /**

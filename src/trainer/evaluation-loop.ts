@@ -1,3 +1,5 @@
+import type { EvaluationStage } from '../engines/engine.ts';
+import { nextMacrotask } from '../event-loop.ts';
 import { BatchFeed } from './batch-feed.ts';
 import type { DataSource } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
@@ -14,41 +16,59 @@ export interface EvaluationContext {
   setScope(scope: LogScope | undefined): void;
 }
 
+/** What one run over the data gave. */
+export interface EvaluationOutcome {
+  /** The metrics it made. */
+  readonly names: readonly string[];
+  /** What `predictStep` returned, by loader; of other stages empty. */
+  readonly predictions: readonly (readonly unknown[])[];
+}
+
+const HOOKS = { validation: 'Validation', test: 'Test', predict: 'Predict' } as const;
+
 /**
- * One run over the validation data. Its metrics are reduced when it returns; `onValidationEnd` is still to
- * come. Returns the names of the metrics it made.
+ * One run over evaluation data. Its metrics are reduced when it returns; `on<Stage>End` is still to come.
+ * Nothing can be logged while predicting.
  */
-export async function runValidation(
+export async function runEvaluation(
   context: EvaluationContext,
+  stage: EvaluationStage,
   globalStep: number,
-): Promise<readonly string[]> {
+): Promise<EvaluationOutcome> {
   const { module, hooks, metrics, sources, limits } = context;
+  const name = HOOKS[stage];
   const scope = (isBatchHook: boolean, suffix = ''): void =>
-    context.setScope({ stage: 'validation', isBatchHook, suffix });
+    context.setScope(stage === 'predict' ? undefined : { stage, isBatchHook, suffix });
+  const predictions: unknown[][] = [];
   scope(false);
-  await hooks.run('onValidationStart');
-  await hooks.run('onValidationEpochStart');
+  await hooks.run(`on${name}Start`);
+  await hooks.run(`on${name}EpochStart`);
   metrics.commit();
   for (const [index, source] of sources.entries()) {
     const suffix = sources.length > 1 ? `/dataloader_idx_${index}` : '';
+    const predicted: unknown[] = [];
+    if (stage === 'predict') predictions.push(predicted);
     const feed = new BatchFeed(source, limits[index] ?? 0);
     for (let batchIdx = 0; ; batchIdx++) {
-      const fed = await feed.next();
+      const fed = await hooks.guard(`the ${stage} data`, () => feed.next());
       if (fed === undefined) break;
       scope(true, suffix);
-      await hooks.run('onValidationBatchStart', fed.batch, batchIdx, index);
-      const output = await hooks.guard('validationStep', () =>
-        module.evalStep('validation', fed.batch, batchIdx, index),
+      await hooks.run(`on${name}BatchStart`, fed.batch, batchIdx, index);
+      const output = await hooks.guard(`${stage}Step`, () =>
+        module.evalStep(stage, fed.batch, batchIdx, index),
       );
-      await hooks.run('onValidationBatchEnd', output, fed.batch, batchIdx, index);
+      if (stage === 'predict') predicted.push(output);
+      await hooks.run(`on${name}BatchEnd`, output, fed.batch, batchIdx, index);
       metrics.commit();
       feed.complete();
+      await nextMacrotask();
     }
     await feed.close();
   }
   scope(false);
-  await hooks.run('onValidationEpochEnd');
+  await hooks.run(`on${name}EpochEnd`);
   metrics.commit();
-  const steps = metrics.publishStep('validation', globalStep);
-  return [...steps, ...(await metrics.publishEpoch('validation', globalStep))];
+  if (stage === 'predict') return { names: [], predictions };
+  const steps = metrics.publishStep(stage, globalStep);
+  return { names: [...steps, ...(await metrics.publishEpoch(stage, globalStep))], predictions };
 }

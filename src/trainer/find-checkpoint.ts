@@ -14,8 +14,10 @@ export interface ResumeSource {
   readonly defaultFolder: string | undefined;
 }
 
-/** Where `ckptPath` is looked for. */
+/** Where `ckptPath` is looked for, and what for. */
 export interface SearchPlaces {
+  /** The weights are all that is wanted: any kind of checkpoint will do, but there must be one. */
+  readonly isWeightsEnough?: boolean;
   readonly storage: Storage;
   readonly folders: RunFolders;
   readonly logger: Logger | undefined;
@@ -28,7 +30,7 @@ export interface SearchPlaces {
  * The checkpoint that `ckptPath` means. `'last'` and `'best'` look through the runs of a logger that numbers
  * them, the newest first.
  *
- * @returns undefined for `'last'` when there is none yet.
+ * @returns undefined for `'last'` when there is none yet, unless only weights are wanted.
  * @throws MisconfigurationError for a file that cannot be resumed from, and for `'best'` when there is none.
  */
 export async function findCheckpoint(
@@ -37,7 +39,7 @@ export async function findCheckpoint(
 ): Promise<ResumeSource | undefined> {
   const { folders, logger } = places;
   if (ckptPath !== 'last' && ckptPath !== 'best') {
-    const reader = await openWhole(places, absolutePath(ckptPath));
+    const reader = await open(places, absolutePath(ckptPath));
     return { reader, defaultFolder: undefined };
   }
   const versions = [...((await logger?.versions?.()) ?? [])].reverse();
@@ -47,9 +49,9 @@ export async function findCheckpoint(
     const reader = await resolve(places, ckptPath, folders.all(defaultFolder));
     if (reader !== undefined) return { reader, defaultFolder };
   }
-  if (ckptPath === 'last') return undefined;
+  if (ckptPath === 'last' && places.isWeightsEnough !== true) return undefined;
   throw new MisconfigurationError(
-    `${places.asked('best')}: there is no checkpoint of this run yet. Train first, or give a path.`,
+    `${places.asked(ckptPath)}: there is no checkpoint of this run yet. Train first, or give a path.`,
   );
 }
 
@@ -82,12 +84,12 @@ async function resolve(
       { details: { newest: newest.path, folders } },
     );
   }
-  return await openWhole(places, best);
+  return await open(places, best);
 }
 
-async function openWhole(places: SearchPlaces, path: string): Promise<CheckpointReader> {
+async function open(places: SearchPlaces, path: string): Promise<CheckpointReader> {
   const reader = await CheckpointReader.open(places.storage, path);
-  if (reader.isResumable) return reader;
+  if (places.isWeightsEnough === true || reader.isResumable) return reader;
   const what =
     reader.document === undefined ? 'a plain safetensors file' : 'a weights-only checkpoint';
   throw new MisconfigurationError(

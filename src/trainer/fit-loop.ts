@@ -1,42 +1,28 @@
 import { MisconfigurationError } from '../errors.ts';
 import { nextMacrotask } from '../event-loop.ts';
-import type { Logger } from '../loggers/logger.ts';
-import { type BatchFeed, type FeedPosition, feedAfter, positionOf } from './batch-feed.ts';
-import type { Checkpointing } from './checkpointing.ts';
-import type { DataSource } from './data-source.ts';
-import { runValidation } from './evaluation-loop.ts';
-import type { Hooks } from './hooks.ts';
-import type { LogScope, MetricStore } from './metrics.ts';
-import type { ObservedHook, TrainerSettings } from './options.ts';
+import type { JsonValue } from '../format/json.ts';
+import {
+  type BatchFeed,
+  type FedBatch,
+  type FeedPosition,
+  feedAfter,
+  positionOf,
+} from './batch-feed.ts';
+import { runEvaluation } from './evaluation-loop.ts';
+import type { FitContext } from './fit-context.ts';
+import { logRow } from './log-row.ts';
 import type { NextStep, Progress } from './progress.ts';
-import type { Rng, RngState } from './rng.ts';
-import { isValidationDue, type ValidationPlan } from './schedule.ts';
-import type { TrainingModule } from './training-module.ts';
-
-/** Everything one `fit` works with. */
-export interface FitContext {
-  readonly module: TrainingModule;
-  readonly settings: TrainerSettings;
-  readonly hooks: Hooks;
-  readonly metrics: MetricStore;
-  readonly rng: Rng;
-  readonly checkpointing: Checkpointing;
-  readonly loggers: readonly Logger[];
-  readonly train: { readonly source: DataSource; readonly batches: number };
-  readonly validation: {
-    readonly sources: readonly DataSource[];
-    readonly limits: readonly number[];
-  };
-  readonly plan: ValidationPlan;
-  /** Aborted when the run shall stop at the next hook and be resumed later. */
-  readonly signal: AbortSignal | undefined;
-  shouldStop(): boolean;
-  setScope(scope: LogScope | undefined): void;
-  completed(hook: ObservedHook, info?: { readonly batchIdx?: number }): Promise<void>;
-}
+import type { RngState } from './rng.ts';
+import { isValidationDue } from './schedule.ts';
 
 /** `fit` was asked to stop by its signal; the state is saved. */
 export class Interrupted extends Error {}
+
+/** What {@link FitLoop.rewind} goes back to. */
+interface Mark {
+  readonly rng: RngState;
+  readonly learningRate: readonly JsonValue[];
+}
 
 /**
  * Training as a walk over {@link NextStep}s. `progress` is where it stands after the last hook that
@@ -47,13 +33,21 @@ export class FitLoop {
   #progress: Progress;
   #after: Progress | undefined;
   #feed: BatchFeed | undefined;
-  #rngState: RngState;
-  #startedMs = performance.now();
+  #mark: Mark;
+  /** Training time of earlier runs of this training. */
+  readonly #elapsedBeforeMs: number;
+  readonly #startedMs = performance.now();
 
-  constructor(context: FitContext, progress: Progress) {
+  constructor(context: FitContext, progress: Progress, elapsedMs: number) {
     this.#context = context;
     this.#progress = progress;
-    this.#rngState = context.rng.stateDict();
+    this.#elapsedBeforeMs = elapsedMs;
+    this.#mark = this.#markNow();
+  }
+
+  /** Training time so far, in milliseconds, the runs resumed from included. */
+  get elapsedMs(): number {
+    return this.#elapsedBeforeMs + performance.now() - this.#startedMs;
   }
 
   get progress(): Progress {
@@ -66,8 +60,8 @@ export class FitLoop {
 
   /** Where the training data stands, for a checkpoint. */
   get feedPosition(): FeedPosition {
-    const { source } = this.#context.train;
-    return this.#feed?.position ?? positionOf(source, this.resumePoint.batchesInEpoch);
+    const { train } = this.#context.data;
+    return this.#feed?.position ?? positionOf(train, this.resumePoint.batchesInEpoch);
   }
 
   /** Whether nothing is left to train: between epochs at any limit, within one beyond the last. */
@@ -98,7 +92,6 @@ export class FitLoop {
     };
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
-      this.#rngState = this.#context.rng.stateDict();
       if (this.#context.signal?.aborted && this.#progress.next !== 'finished')
         throw new Interrupted();
     }
@@ -108,7 +101,13 @@ export class FitLoop {
   rewind(): void {
     this.#after = undefined;
     this.#context.metrics.discard();
-    this.#context.rng.loadStateDict(this.#rngState);
+    this.#context.rng.loadStateDict(this.#mark.rng);
+    this.#context.learningRate.loadStateDict(this.#mark.learningRate);
+  }
+
+  #markNow(): Mark {
+    const { rng, learningRate } = this.#context;
+    return { rng: rng.stateDict(), learningRate: learningRate.stateDict() };
   }
 
   async close(): Promise<void> {
@@ -118,20 +117,25 @@ export class FitLoop {
 
   get #stops(): boolean {
     const { minEpochs, minSteps, maxTimeMs } = this.#context.settings;
-    if (performance.now() - this.#startedMs >= maxTimeMs) return true;
-    if (!this.#context.shouldStop()) return false;
+    if (!this.#context.shouldStop() && this.elapsedMs < maxTimeMs) return false;
     return this.#progress.epoch >= minEpochs && this.#progress.globalStep >= minSteps;
   }
 
   #move(change: Partial<Progress>): void {
     this.#progress = { ...this.#progress, ...change };
+    this.#mark = this.#markNow();
   }
 
   /** A hook's checkpoint decisions: whatever is saved here resumes with `after`. */
   async #save(after: Partial<Progress>, decide: () => Promise<void>): Promise<void> {
     this.#after = { ...this.#progress, ...after };
     await this.#context.checkpointing.round(decide);
-    this.#progress = this.#after;
+    this.#settle();
+  }
+
+  /** The save is decided: from here on training stands where the checkpoint does. */
+  #settle(): void {
+    if (this.#after !== undefined) this.#move(this.#after);
     this.#after = undefined;
   }
 
@@ -140,23 +144,27 @@ export class FitLoop {
       this.#move({ next: 'trainEnd' });
       return;
     }
-    const { hooks, train, metrics } = this.#context;
-    train.source.setEpoch?.(this.#progress.epoch);
+    const { hooks, metrics } = this.#context;
+    await this.#setEpoch(this.#progress.epoch);
     this.#scope(false);
     await hooks.run('onTrainEpochStart');
     metrics.commit();
     this.#move({ next: 'batch', batchesInEpoch: 0, isLastBatch: false, tookStep: false });
   }
 
+  async #setEpoch(epoch: number): Promise<void> {
+    const { hooks, data } = this.#context;
+    await hooks.guard('setEpoch', () => data.train.setEpoch?.(epoch));
+  }
+
   async #batch(): Promise<void> {
-    const { module, hooks, metrics, settings, train } = this.#context;
+    const { module, hooks, metrics, settings, data } = this.#context;
     const { epoch, batchesInEpoch: batchIdx, totalBatches, globalStep } = this.#progress;
     if (this.#closesEpoch) {
       this.#move({ next: 'epochEnd' });
       return;
     }
-    this.#feed ??= await feedAfter(train.source, train.batches, batchIdx);
-    const fed = await this.#feed.next();
+    const fed = await this.#nextBatch(batchIdx);
     if (fed === undefined) {
       if (batchIdx === 0) throw emptyData(epoch);
       this.#move({ next: 'epochEnd', isLastBatch: true });
@@ -164,14 +172,20 @@ export class FitLoop {
     }
     const { batch, isLast } = fed;
     this.#scope(true);
-    await hooks.run('onTrainBatchStart', batch, batchIdx);
+    if ((await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1) {
+      metrics.commit();
+      this.#move({ next: 'epochEnd', isLastBatch: true });
+      await nextMacrotask();
+      return;
+    }
     const { accumulateGradBatches } = settings;
     const tookStep = isLast || (batchIdx + 1) % accumulateGradBatches === 0;
     const loss = await hooks.guard('trainingStep', () =>
       module.trainStep(batch, batchIdx, 1 / accumulateGradBatches),
     );
+    await hooks.run('onAfterBackward');
     if (tookStep) await this.#optimizerStep();
-    this.#feed.complete();
+    this.#feed?.complete();
     const step = globalStep + (tookStep ? 1 : 0);
     const measuredFor = globalStep + 1;
     metrics.commit();
@@ -181,15 +195,35 @@ export class FitLoop {
       batchesInEpoch: batchIdx + 1,
       totalBatches: totalBatches + 1,
       globalStep: step,
-      isLastBatch: isLast || batchIdx + 1 >= train.batches,
+      isLastBatch: isLast || batchIdx + 1 >= data.trainBatches,
       tookStep,
     });
+    if (tookStep) await this.#schedule('step', false);
+    this.#mark = this.#markNow();
     await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);
     module.release(loss);
     metrics.commit();
     for (const name of metrics.publishStep('train', measuredFor)) names.add(name);
     await this.#logSteps([...names]);
     await nextMacrotask();
+  }
+
+  async #nextBatch(batchIdx: number): Promise<FedBatch | undefined> {
+    const { hooks, data } = this.#context;
+    return await hooks.guard('the training data', async () => {
+      this.#feed ??= await feedAfter(data.train, data.trainBatches, batchIdx);
+      return await this.#feed.next();
+    });
+  }
+
+  /** Moves the learning rate on, where it is due; `monitored` as in {@link ScheduleMoment}. */
+  async #schedule(interval: 'step' | 'epoch', monitored: boolean | 'both'): Promise<void> {
+    const { hooks, learningRate, metrics } = this.#context;
+    const { globalStep, epoch } = this.#progress;
+    const count = interval === 'step' ? globalStep : epoch + 1;
+    await hooks.guard('lrScheduler.step', () =>
+      learningRate.step({ interval, count, monitored }, async (name) => await metrics.value(name)),
+    );
   }
 
   async #optimizerStep(): Promise<void> {
@@ -204,6 +238,7 @@ export class FitLoop {
   async #batchSave(): Promise<void> {
     const { hooks, plan, completed } = this.#context;
     const isValidation = isValidationDue(plan, this.#progress, this.#stops);
+    if (this.#progress.tookStep && !isValidation) await this.#schedule('step', true);
     const next = isValidation ? 'validation' : this.#afterBatch();
     await this.#save({ next }, () => hooks.runCheckpoints('onTrainBatchEnd'));
     await completed('trainBatchEnd', { batchIdx: this.#progress.batchesInEpoch - 1 });
@@ -220,10 +255,11 @@ export class FitLoop {
   }
 
   async #validation(): Promise<void> {
-    const { hooks, metrics, validation } = this.#context;
+    const { hooks, metrics, data } = this.#context;
     await metrics.reset('validation');
-    const context = { ...this.#context, ...validation };
-    const names = await runValidation(context, this.#progress.globalStep);
+    const context = { ...this.#context, sources: data.val, limits: data.valLimits };
+    const { names } = await runEvaluation(context, 'validation', this.#progress.globalStep);
+    if (this.#progress.tookStep) await this.#schedule('step', true);
     this.#move({ next: 'validationSave', validations: this.#progress.validations + 1 });
     await hooks.run('onValidationEnd');
     this.#scope(true);
@@ -244,9 +280,10 @@ export class FitLoop {
     metrics.publishStep('train', this.#progress.globalStep);
     const names = await metrics.publishEpoch('train', this.#progress.globalStep);
     await this.#log(names);
+    await this.#schedule('epoch', 'both');
     await this.close();
     // A resume after the epoch's last batch opens no feed that would move the source on.
-    this.#context.train.source.setEpoch?.(this.#progress.epoch + 1);
+    await this.#setEpoch(this.#progress.epoch + 1);
     this.#move({ next: 'epochSave' });
   }
 
@@ -257,8 +294,7 @@ export class FitLoop {
     this.#after = { ...this.#progress, ...after };
     await this.#context.checkpointing.round(() => hooks.runCheckpoints('onTrainEpochEnd'));
     await completed('trainEpochEnd');
-    this.#progress = this.#after;
-    this.#after = undefined;
+    this.#settle();
   }
 
   async #trainEnd(): Promise<void> {
@@ -287,16 +323,9 @@ export class FitLoop {
     await this.#log(names);
   }
 
-  /** One row: step numbers are 0-based, as Lightning's loggers have them. */
   async #log(names: readonly string[]): Promise<void> {
-    const { loggers, metrics } = this.#context;
-    if (loggers.length === 0) return;
-    const values = await metrics.loggable(names);
-    if (Object.keys(values).length === 0) return;
-    const { epoch, globalStep } = this.#progress;
-    for (const logger of loggers) {
-      await logger.logMetrics({ epoch, ...values }, Math.max(0, globalStep - 1));
-    }
+    const { hooks, loggers, metrics } = this.#context;
+    await logRow(hooks, loggers, metrics, names, this.#progress);
   }
 }
 

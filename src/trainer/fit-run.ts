@@ -1,68 +1,43 @@
-import { isInside } from '../checkpoint/folder.ts';
-import { MisconfigurationError } from '../errors.ts';
-import type { JsonValue } from '../format/json.ts';
-import type { Logger } from '../loggers/logger.ts';
-import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { type CheckpointFolder, finishSave } from '../saving/recovery.ts';
 import { Saver } from '../saving/saver.ts';
-import type { Snapshot } from '../saving/snapshot.ts';
-import { isExactlyResumable } from './batch-feed.ts';
-import { captureCheckpoint } from './checkpoint-content.ts';
+import type { FitOptions } from './call-options.ts';
 import { describeCost } from './checkpoint-cost.ts';
-import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
+import { prepareFolders } from './checkpoint-folders.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
-import { type DataSource, dataSources } from './data-source.ts';
-import { runValidation } from './evaluation-loop.ts';
-import {
-  findCheckpoint,
-  loggerRun,
-  type ResumeSource,
-  type SearchPlaces,
-} from './find-checkpoint.ts';
-import { type FitContext, FitLoop, Interrupted } from './fit-loop.ts';
+import { runEvaluation } from './evaluation-loop.ts';
+import { findCheckpoint, type ResumeSource } from './find-checkpoint.ts';
+import type { FitContext } from './fit-context.ts';
+import { type FitData, fitData } from './fit-data.ts';
+import { FitLoop, Interrupted } from './fit-loop.ts';
 import { Hooks } from './hooks.ts';
-import { type LogScope, MetricStore } from './metrics.ts';
-import {
-  defaultLoggers,
-  defaultStorage,
-  type ObservedHook,
-  type TrainerOptions,
-  type TrainerSettings,
-} from './options.ts';
-import { type Progress, START } from './progress.ts';
-import { restoreCheckpoint } from './restore.ts';
-import { Rng } from './rng.ts';
+import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
+import type { LogScope, MetricStore } from './metrics.ts';
+import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
+import type { Progress } from './progress.ts';
+import { beginLoggers, finishFolders } from './resume.ts';
+import type { Rng } from './rng.ts';
+import type { Run } from './run.ts';
 import { RunFolders } from './run-folders.ts';
-import { batchCount, planValidation } from './schedule.ts';
-import type { FitOptions, Trainer } from './trainer.ts';
+import { planValidation } from './schedule.ts';
+import type { TrainerSettings } from './settings.ts';
+import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
+import { type Standing, TrainingState } from './training-state.ts';
 import { withoutTrace } from './without-trace.ts';
 
 /** One call of `fit`: sets up, restores, trains, and leaves everything durable whatever happens. */
-export class FitRun {
-  readonly metrics: MetricStore;
-  readonly rng: Rng;
+export class FitRun implements Run {
+  readonly stage = 'fit';
   readonly checkpointing: Checkpointing;
-  readonly loggers: readonly Logger[];
-  /** Batches of a training epoch, and of each validation loader. */
-  readonly trainBatches: number;
-  readonly valLimits: readonly number[];
-  readonly hasValidation: boolean;
   sanityChecking = false;
   scope: LogScope | undefined;
-  loop: FitLoop | undefined;
-  sequence: number;
-  /** The epoch that a sanity check after a resume reports: the checkpoint's, as Lightning does. */
-  sanityEpoch: number | undefined;
   #maySave = false;
+  readonly #state: TrainingState;
   readonly #trainer: Trainer;
   readonly #module: TrainingModule;
   readonly #fit: FitOptions;
   readonly #settings: TrainerSettings;
   readonly #options: TrainerOptions;
   readonly #hooks: Hooks;
-  readonly #train: DataSource;
-  readonly #val: readonly DataSource[];
   readonly #owners: readonly CheckpointOwner[];
   readonly #runFolders: RunFolders;
 
@@ -70,39 +45,19 @@ export class FitRun {
     trainer: Trainer,
     module: TrainingModule,
     fit: FitOptions,
-    settings: TrainerSettings,
     options: TrainerOptions,
-    sequence: number,
+    standing: Standing,
   ) {
+    const { settings } = trainer;
     this.#trainer = trainer;
     this.#module = module;
     this.#fit = fit;
     this.#settings = settings;
     this.#options = options;
-    this.sequence = sequence;
-    this.metrics = new MetricStore(module);
-    this.rng = new Rng(settings.seed);
     this.#hooks = new Hooks(trainer, module, trainer.callbacks);
-    this.loggers = settings.fastDevRun ? [] : defaultLoggers(options);
-    const train = fit.trainDataloaders ?? module.trainDataloader?.();
-    if (train === undefined) {
-      throw new MisconfigurationError(
-        `Trainer.fit: there is no training data. Pass {trainDataloaders} or give ${module.constructor.name} a ` +
-          `trainDataloader() method.`,
-      );
-    }
-    this.#train = train;
-    this.trainBatches = batchCount('limitTrainBatches', train, settings.limitTrainBatches);
-    this.#val =
-      module.validationStep === undefined
-        ? []
-        : dataSources(fit.valDataloaders ?? module.valDataloader?.());
-    this.valLimits = this.#val.map((source) =>
-      batchCount('limitValBatches', source, settings.limitValBatches),
-    );
-    this.hasValidation = this.valLimits.some((limit) => limit > 0);
+    this.#state = new TrainingState(trainer, module, this.#hooks, standing);
     this.#owners = trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
-    this.#runFolders = new RunFolders(options, this.loggers[0], this.#owners);
+    this.#runFolders = new RunFolders(options, trainer.loggers[0], this.#owners);
     const storage = options.storage ?? defaultStorage();
     const saver = new Saver({ storage, maxWaiting: settings.maxWaitingSaves });
     this.checkpointing = new Checkpointing(
@@ -112,14 +67,14 @@ export class FitRun {
           hook,
           epoch: trainer.currentEpoch,
           globalStep: trainer.globalStep,
-          tookStep: this.loop?.progress.tookStep ?? false,
+          tookStep: this.progress.tookStep,
           elapsedMs,
-          hasValidated: !this.hasValidation || (this.loop?.progress.validations ?? 0) > 0,
+          hasValidated: !this.hasValidation || this.progress.validations > 0,
         }),
         readings: () => this.metrics.readings(trainer.globalStep),
-        capture: () => this.#capture(),
+        capture: () => this.#state.capture(),
         announce: async (owner) => {
-          for (const logger of this.loggers) await logger.afterSaveCheckpoint?.(owner as never);
+          for (const logger of trainer.loggers) await logger.afterSaveCheckpoint?.(owner as never);
         },
         position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
         maySave: () => this.#maySave,
@@ -130,29 +85,62 @@ export class FitRun {
     );
   }
 
-  async fit(progress: Progress): Promise<void> {
-    const { trainBatches } = this;
-    if (this.#train.length === 0) {
-      throw new MisconfigurationError('Trainer.fit: the training data is empty: its length is 0.');
-    }
-    const plan = planValidation(this.#settings, trainBatches, this.hasValidation);
+  get metrics(): MetricStore {
+    return this.#state.metrics;
+  }
+  get rng(): Rng {
+    return this.#state.rng;
+  }
+  get progress(): Progress {
+    return this.#state.progress;
+  }
+  get sanityEpoch(): number | undefined {
+    return this.#state.sanityEpoch;
+  }
+  get trainBatches(): number {
+    return this.#state.data?.trainBatches ?? 0;
+  }
+  get evaluationBatches(): readonly number[] {
+    return this.#state.data?.valLimits ?? [];
+  }
+  get hasValidation(): boolean {
+    return this.#state.data?.hasValidation ?? false;
+  }
+  get schedule(): LearningRateSchedule {
+    return this.#state.learningRate?.schedule ?? UNSCHEDULED;
+  }
+  /** Where training stands, for the next `fit` on this Trainer. */
+  get standing(): Standing {
+    return this.#state.standing;
+  }
+
+  async fit(): Promise<void> {
+    const hooks = this.#hooks;
+    const state = this.#state;
     const { ckptPath } = this.#fit;
-    const found = ckptPath ? await findCheckpoint(ckptPath, this.#places) : undefined;
-    await this.#beginLoggers(found);
+    await hooks.guard('prepareData', () => this.#module.prepareData?.());
+    await hooks.run('setup', 'fit');
+    const data = await fitData(hooks, this.#module, this.#fit, this.#settings);
+    state.data = data;
+    const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
+    const found = ckptPath ? await this.#find(ckptPath) : undefined;
+    const { loggers } = this.#trainer;
+    await hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
     this.checkpointing.defaultFolder =
       found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
-    await this.#setUp();
-    await this.#module.setupOptimizers();
+    await this.#prepare();
+    const learningRate = await this.#configureOptimizers();
+    state.learningRate = learningRate;
     const context: FitContext = {
       module: this.#module,
       settings: this.#settings,
-      hooks: this.#hooks,
+      hooks,
       metrics: this.metrics,
       rng: this.rng,
       checkpointing: this.checkpointing,
-      loggers: this.loggers,
-      train: { source: this.#train, batches: trainBatches },
-      validation: { sources: this.#val, limits: this.valLimits },
+      loggers,
+      learningRate,
+      data,
       plan,
       signal: this.#fit.signal,
       shouldStop: () => this.#trainer.shouldStop,
@@ -161,20 +149,47 @@ export class FitRun {
       },
       completed: (hook, info = {}) => this.#completed(hook, info),
     };
-    const restored = found === undefined ? undefined : await this.#restore(found.reader);
-    const from = restored?.progress ?? progress;
-    const isEnd = from.next === 'finished';
+    const standing =
+      found === undefined ? state.goOn(data) : await this.#resume(found.reader, data, learningRate);
+    const { progress: from, elapsedMs } = standing;
     // A finished run goes on when its limits were raised.
-    const loop = new FitLoop(context, isEnd ? { ...from, next: 'epochStart' } : from);
-    this.loop = loop;
+    const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
+    const loop = new FitLoop(context, start, elapsedMs);
+    state.loop = loop;
     const { isNothingLeft } = loop;
-    if (restored !== undefined && found !== undefined) {
+    if (found !== undefined) {
       const suffix = isNothingLeft ? '; nothing left to train' : '';
       this.#trainer.info(`resumed from ${found.reader.path}${suffix}`);
+      if (isNothingLeft && from.next === 'epochStart') await this.#closeRun(loop);
     }
-    if (isNothingLeft && restored?.progress.next === 'epochStart') await this.#closeRun(loop);
-    if (isNothingLeft || trainBatches === 0) return;
+    if (isNothingLeft || data.trainBatches === 0) return;
     await this.#trainAndFinish(context, loop);
+  }
+
+  async #configureOptimizers(): Promise<LearningRate> {
+    const hooks = this.#hooks;
+    await hooks.run('onBeforeOptimizerSetup');
+    const configured = await hooks.guard('configureOptimizers', () =>
+      this.#module.setupOptimizers(),
+    );
+    const warn = (message: string): void => this.#trainer.warnOnce(message);
+    const learningRate = new LearningRate(this.#module, configured, warn);
+    await hooks.guard('lrScheduler.start', () => learningRate.start());
+    return learningRate;
+  }
+
+  async #resume(
+    reader: ResumeSource['reader'],
+    data: FitData,
+    learningRate: LearningRate,
+  ): Promise<Standing> {
+    const { checkpointing } = this;
+    const mayWrite = !this.#settings.fastDevRun;
+    const warnings = await finishFolders(reader, checkpointing, this.#runFolders, this.#owners, {
+      mayWrite,
+    });
+    for (const warning of warnings) this.#trainer.warnOnce(warning);
+    return await this.#state.restore(reader, data, learningRate);
   }
 
   /** The saves of a train end that a crash has prevented; none when the run had ended. */
@@ -189,7 +204,7 @@ export class FitRun {
     try {
       await this.#hooks.run('onFitStart');
       if (loop.progress.next === 'epochStart') await this.#sanityCheck(context);
-      this.sanityEpoch = undefined;
+      this.#state.sanityEpoch = undefined;
       this.scope = { stage: 'train', isBatchHook: false, suffix: '' };
       await this.#hooks.run('onTrainStart');
       await this.#hooks.runCheckpoints('onTrainStart');
@@ -206,8 +221,9 @@ export class FitRun {
       await this.#onFailure(error, loop);
     } finally {
       this.#maySave = false;
+      this.#state.leave();
       await loop.close();
-      for (const logger of this.loggers) await logger.finalize?.(status);
+      for (const logger of this.#trainer.loggers) await logger.finalize?.(status);
     }
   }
 
@@ -234,22 +250,32 @@ export class FitRun {
     throw error;
   }
 
-  async #setUp(): Promise<void> {
-    await this.#hooks.run('setup', 'fit');
+  /** Folders and loggers, before any training; nothing in a `fastDevRun`. */
+  async #prepare(): Promise<void> {
     await this.#hooks.runCheckpoints('setup', 'fit');
     if (this.#settings.fastDevRun) return;
-    await prepareFolders(this.checkpointing.storage, this.#folders);
-    for (const logger of this.loggers) await logger.logHyperparams?.(this.#module.hparams);
+    await prepareFolders(
+      this.checkpointing.storage,
+      this.#runFolders.all(this.checkpointing.defaultFolder),
+    );
+    const isLogged = this.#options.enableAutologHparams ?? true;
+    if (!isLogged || !this.#module.logsHparams) return;
+    for (const logger of this.#trainer.loggers) {
+      await this.#hooks.guard('logHyperparams', () =>
+        logger.logHyperparams?.(this.#module.hparams),
+      );
+    }
   }
 
   async #sanityCheck(context: FitContext): Promise<void> {
     const batches = this.#settings.numSanityValSteps;
     if (!this.hasValidation || batches === 0) return;
-    const limits = this.valLimits.map((limit) => Math.min(limit, batches));
+    const { val: sources, valLimits } = context.data;
+    const limits = valLimits.map((limit) => Math.min(limit, batches));
     this.sanityChecking = true;
-    await withoutTrace(this.metrics, this.rng, this.#val, async () => {
+    await withoutTrace(this.metrics, this.rng, sources, async () => {
       await this.#hooks.run('onSanityCheckStart');
-      await runValidation({ ...context, sources: this.#val, limits }, 0);
+      await runEvaluation({ ...context, sources, limits }, 'validation', 0);
       await this.#hooks.run('onValidationEnd');
       await this.#completed('sanityValidationEnd', {});
       await this.#hooks.run('onSanityCheckEnd');
@@ -261,86 +287,13 @@ export class FitRun {
     await this.#options.onHookCompleted?.(hook, info);
   }
 
-  // Checkpoints ----------------------------------------------------------------------------------------
-
-  /** Loggers go on with the run that is resumed, or begin a new one. */
-  async #beginLoggers(found: ResumeSource | undefined): Promise<void> {
-    const stored = (found?.reader.document?.loggers ?? []) as readonly JsonValue[];
-    const goesOn = this.#fit.ckptPath === 'last' || this.#fit.ckptPath === 'best';
-    for (const [index, logger] of this.loggers.entries()) {
-      const run = await loggerRun(logger, stored[index], goesOn);
-      if (run === undefined || logger.resume === undefined) await logger.setup?.();
-      else await logger.resume(run.version, run.position);
-    }
-  }
-
-  async #restore(reader: CheckpointReader): ReturnType<typeof restoreCheckpoint> {
-    const folders = this.#folders;
-    const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
-    if (!this.#settings.fastDevRun) await finishSave(this.checkpointing.storage, reader, isOwn);
-    for (const warning of await newerFiles(
-      this.checkpointing.storage,
-      folders,
-      reader,
-      this.#owners,
-    )) {
-      this.#trainer.warnOnce(warning);
-    }
-    this.checkpointing.resumedFrom = reader.path;
-    this.checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
-    this.#trainer.resumedFrom = reader.path;
-    const restored = await restoreCheckpoint(reader, {
-      module: this.#module,
-      callbacks: this.#trainer.callbacks,
-      metrics: this.metrics,
-      rng: this.rng,
-      trainSource: this.#train,
-      valSources: this.#val,
-      onLoad: async (checkpoint) => {
-        for (const callback of this.#trainer.callbacks) {
-          await callback.onLoadCheckpoint?.(this.#trainer, this.#module, checkpoint);
-        }
-        await this.#module.onLoadCheckpoint?.(checkpoint);
-      },
-    });
-    this.sequence = restored.sequence;
-    this.#trainer.shouldStop = reader.document?.shouldStop === true;
-    this.sanityEpoch = Number(reader.document?.epoch ?? 0);
-    const isMidEpoch = !['epochStart', 'finished'].includes(restored.progress.next);
-    if (isMidEpoch && !isExactlyResumable(this.#train)) {
-      this.#trainer.warnOnce(
-        'The training data has neither a state nor a length, so this resume in the middle of an epoch cannot ' +
-          'be exact: batches are skipped by iterating past them. Use a DataLoader.',
-      );
-    }
-    return restored;
-  }
-
-  get #places(): SearchPlaces {
-    return {
+  async #find(ckptPath: string): Promise<ResumeSource | undefined> {
+    return await findCheckpoint(ckptPath, {
+      asked: (path) => `fit({ckptPath: '${path}'})`,
       storage: this.checkpointing.storage,
       folders: this.#runFolders,
-      logger: this.loggers[0],
-      asked: (path) => `fit({ckptPath: '${path}'})`,
+      logger: this.#trainer.loggers[0],
       warn: (message) => this.#trainer.warnOnce(message),
-    };
-  }
-
-  get #folders(): readonly CheckpointFolder[] {
-    return this.#runFolders.all(this.checkpointing.defaultFolder);
-  }
-
-  async #capture(): Promise<Snapshot> {
-    return await captureCheckpoint({
-      trainer: this.#trainer,
-      module: this.#module,
-      metrics: this.metrics,
-      rng: this.rng,
-      loggers: this.loggers,
-      valSources: this.#val,
-      progress: this.loop?.resumePoint ?? START,
-      trainPosition: this.loop?.feedPosition,
-      sequence: ++this.sequence,
     });
   }
 

@@ -22,22 +22,26 @@ export class Hooks {
     this.#callbacks = callbacks;
   }
 
-  /** A hook of every callback that does not save, then of the module. */
+  /** A hook of every callback that neither judges nor saves, then of the module; what the module returned. */
   async run(
     hook: SharedHook | CallbackHook | 'setup' | 'teardown',
     ...args: unknown[]
-  ): Promise<void> {
+  ): Promise<unknown> {
     for (const callback of this.#callbacks) {
-      if (callback.isCheckpoint !== true) await this.#callback(callback, hook, args);
+      if (rankOf(callback) === 0) await this.#callback(callback, hook, args);
     }
     const own = (this.#module as unknown as Record<string, AnyHook | undefined>)[hook];
-    if (own !== undefined) await this.guard(hook, () => own.apply(this.#module, args));
+    return own === undefined
+      ? undefined
+      : await this.guard(hook, () => own.apply(this.#module, args));
   }
 
-  /** A hook of the callbacks that save, after all others. */
+  /** A hook of the callbacks that judge metrics, then of those that save: after all others. */
   async runCheckpoints(hook: keyof Callback | 'onInterrupt', ...args: unknown[]): Promise<void> {
-    for (const callback of this.#callbacks) {
-      if (callback.isCheckpoint === true) await this.#callback(callback, hook, args);
+    for (const rank of [1, 2]) {
+      for (const callback of this.#callbacks) {
+        if (rankOf(callback) === rank) await this.#callback(callback, hook, args);
+      }
     }
   }
 
@@ -65,4 +69,10 @@ export class Hooks {
       );
     }
   }
+}
+
+/** Those that judge metrics run after all others, those that save after these. */
+function rankOf({ isMonitor, isCheckpoint }: Callback): 0 | 1 | 2 {
+  if (isCheckpoint === true) return 2;
+  return isMonitor === true ? 1 : 0;
 }

@@ -1,7 +1,9 @@
 import type { LoadReport, StateGroup } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { restoreTensors } from '../saving/user-values.ts';
 import type { Storage } from '../storages/storage.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { absolutePath, defaultStorage } from './options.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -39,12 +41,20 @@ export function placeOf(
   return { storage: options.storage ?? defaultStorage(), path: absolutePath(path) };
 }
 
-/** Reads and verifies the weights of a file, nothing else of it, and puts them into a module. */
+/**
+ * Reads and verifies the weights of a file and puts them into a module. A full checkpoint also holds what
+ * `onSaveCheckpoint` added: the module's `onLoadCheckpoint` gets to see it first.
+ */
 export async function loadWeights(
   module: TrainingModule,
   reader: CheckpointReader,
   options: LoadOptions,
 ): Promise<LoadReport> {
+  const { document, isResumable } = reader;
+  if (document !== undefined && isResumable && module.onLoadCheckpoint !== undefined) {
+    const extras = await reader.loadExtras();
+    await module.onLoadCheckpoint(restoreTensors(document, extras) as Checkpoint);
+  }
   const strict = options.strict ?? true;
   return await module.load(await reader.load(WEIGHTS), {}, { strict, weightsOnly: true });
 }

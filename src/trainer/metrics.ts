@@ -2,7 +2,7 @@ import type { MetricReading } from '../checkpoint/monitor.ts';
 import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
-import { EpochMean } from './epoch-mean.ts';
+import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
 import { Scalar } from './scalar.ts';
 
 /** A number, or one of the engine's scalar tensors. */
@@ -20,11 +20,17 @@ export interface LogOptions {
   readonly logger?: boolean;
   /** Weight of this batch in the epoch's mean, above 0. Default 1. */
   readonly batchSize?: number;
+  /** How the epoch's values become one: `'mean'` (the default), `'sum'`, `'min'` or `'max'`. */
+  readonly reduceFx?: ReduceFx;
+  /** With several loaders, add `/dataloader_idx_<n>` to the name. Default true. */
+  readonly addDataloaderIdx?: boolean;
+  /** Reduce it over the ranks too; without ranks it makes no difference. Default false. */
+  readonly syncDist?: boolean;
 }
 
 /** Where in training a metric is logged from. */
 export interface LogScope {
-  readonly stage: 'train' | 'validation';
+  readonly stage: 'train' | 'validation' | 'test';
   /** Whether this hook belongs to a batch; else to an epoch. */
   readonly isBatchHook: boolean;
   /** Appended to names when there are several loaders: `/dataloader_idx_1`. */
@@ -42,12 +48,16 @@ interface Visible {
 
 /** One metric of the running epoch. */
 interface Running {
-  readonly options: Required<Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger'>>;
-  readonly mean: EpochMean;
+  readonly options: Required<
+    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx'>
+  >;
+  readonly epoch: EpochReduction;
   step: Scalar | undefined;
 }
 
 type Stage = LogScope['stage'];
+
+const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min', 'max']);
 
 /**
  * Everything that was logged. Within a hook, logged values are staged; they count when the hook has
@@ -60,6 +70,7 @@ export class MetricStore {
   readonly #running: Record<Stage, Map<string, Running>> = {
     train: new Map(),
     validation: new Map(),
+    test: new Map(),
   };
   #staged: { name: string; scalar: Scalar; options: LogOptions; scope: LogScope }[] = [];
 
@@ -78,6 +89,12 @@ export class MetricStore {
         `log('${name}'): batchSize is ${String(batchSize)}, but it must be a number above 0.`,
       );
     }
+    const { reduceFx = 'mean' } = options;
+    if (!REDUCTIONS.has(reduceFx)) {
+      throw new MisconfigurationError(
+        `log('${name}'): reduceFx is ${String(reduceFx)}, but it must be ${[...REDUCTIONS].join(', ')}.`,
+      );
+    }
     const scalar = Scalar.of(this.#engine, name, value);
     this.#staged.push({ name, scalar, options, scope });
   }
@@ -87,8 +104,9 @@ export class MetricStore {
     const staged = this.#staged;
     this.#staged = [];
     for (const { name, scalar, options, scope } of staged) {
-      const running = this.#runningOf(`${name}${scope.suffix}`, options, scope);
-      if (running.options.onEpoch) running.mean.add(scalar, options.batchSize ?? 1);
+      const suffix = options.addDataloaderIdx === false ? '' : scope.suffix;
+      const running = this.#runningOf(`${name}${suffix}`, options, scope);
+      if (running.options.onEpoch) running.epoch.add(scalar, options.batchSize ?? 1);
       if (running.options.onStep) {
         running.step?.release();
         running.step = scalar.share();
@@ -108,14 +126,16 @@ export class MetricStore {
     const existing = stage.get(name);
     if (existing !== undefined) return existing;
     const isTrainStep = scope.stage === 'train' && scope.isBatchHook;
+    const { reduceFx = 'mean' } = options;
     const running: Running = {
       options: {
         onStep: options.onStep ?? isTrainStep,
         onEpoch: options.onEpoch ?? !isTrainStep,
         progBar: options.progBar ?? false,
         logger: options.logger ?? true,
+        reduceFx,
       },
-      mean: new EpochMean(),
+      epoch: new EpochReduction(reduceFx),
       step: undefined,
     };
     stage.set(name, running);
@@ -138,16 +158,16 @@ export class MetricStore {
     return names;
   }
 
-  /** Reduces the epoch means of a stage and makes them visible; the names that changed. */
+  /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
     const names: string[] = [];
     for (const [name, running] of this.#running[stage]) {
-      const mean = await running.mean.take();
+      const value = await running.epoch.take();
       running.step?.release();
-      if (mean === undefined) continue;
+      if (value === undefined) continue;
       const forked = running.options.onStep ? [`${name}_epoch`] : [];
       for (const shown of [name, ...forked]) {
-        this.#show(shown, Scalar.ofNumber(mean), loggedFor, running);
+        this.#show(shown, Scalar.ofNumber(value), loggedFor, running);
         names.push(shown);
       }
     }
@@ -163,8 +183,8 @@ export class MetricStore {
 
   /** Drops a stage's running sums, unreduced: a validation that starts again. */
   async reset(stage: Stage): Promise<void> {
-    for (const { mean, step } of this.#running[stage].values()) {
-      await mean.take();
+    for (const { epoch, step } of this.#running[stage].values()) {
+      await epoch.take();
       step?.release();
     }
     this.#running[stage].clear();
@@ -175,6 +195,7 @@ export class MetricStore {
     this.discard();
     await this.reset('train');
     await this.reset('validation');
+    await this.reset('test');
     for (const { scalar } of this.#visible.values()) scalar.release();
     this.#visible.clear();
   }
@@ -189,6 +210,11 @@ export class MetricStore {
       if (value !== undefined) values[name] = value;
     }
     return values;
+  }
+
+  /** The last value of a metric, read if need be; undefined when it was never logged. */
+  async value(name: string): Promise<number | undefined> {
+    return await this.#visible.get(name)?.scalar.value();
   }
 
   /** The values of some metrics that loggers want, read if need be. */
@@ -217,8 +243,8 @@ export class MetricStore {
       visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
     }
     const train: JsonValue[] = [];
-    for (const [name, { options, mean }] of this.#running.train) {
-      train.push([name, { ...options }, await mean.stateDict()]);
+    for (const [name, { options, epoch }] of this.#running.train) {
+      train.push([name, { ...options }, await epoch.stateDict()]);
     }
     return { visible, train };
   }
@@ -230,8 +256,10 @@ export class MetricStore {
       for (const [name, value, loggedFor, progBar, logger] of visible) {
         this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
       }
-      for (const [name, options, mean] of train) {
-        this.#running.train.set(name, { options, mean: new EpochMean(mean), step: undefined });
+      for (const [name, stored, state] of train) {
+        const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
+        const epoch = new EpochReduction(options.reduceFx, state);
+        this.#running.train.set(name, { options, epoch, step: undefined });
       }
     } catch (cause) {
       throw new CheckpointFileError('The stored metrics are not in a form that Highwater writes.', {
@@ -245,7 +273,7 @@ interface StoredMetrics {
   readonly visible: readonly (readonly [string, number, number, boolean, boolean])[];
   readonly train: readonly (readonly [
     string,
-    Running['options'],
+    Omit<Running['options'], 'reduceFx'> & { readonly reduceFx?: ReduceFx },
     { readonly sum: number; readonly weight: number },
   ])[];
 }

@@ -1,7 +1,8 @@
 import type { Callback } from '../callbacks/callback.ts';
 import { ModelCheckpoint } from '../callbacks/model-checkpoint.ts';
+import { ModelSummary } from '../callbacks/model-summary.ts';
 import { ProgressBar } from '../callbacks/progress-bar.ts';
-import { type Duration, durationMs } from '../checkpoint/duration.ts';
+import type { Duration } from '../checkpoint/duration.ts';
 import { absoluteFolder } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { CSVLogger } from '../loggers/csv.ts';
@@ -38,7 +39,10 @@ export interface TrainerOptions {
   readonly maxSteps?: number | undefined;
   /** Optimizer steps at least, before `shouldStop` is heeded. Default none. */
   readonly minSteps?: number | null | undefined;
-  /** Training time at most: milliseconds or parts. Training stops after the batch in which it is reached. */
+  /**
+   * Training time at most, resumed runs included: milliseconds, parts or `'DD:HH:MM:SS'`. Training stops after
+   * the batch in which it is reached, but not before `minEpochs` and `minSteps` are.
+   */
   readonly maxTime?: Duration | null | undefined;
   /** Folder for everything that has no folder of its own. Default: the working folder. */
   readonly defaultRootDir?: string | undefined;
@@ -51,6 +55,10 @@ export interface TrainerOptions {
   readonly enableCheckpointing?: boolean | undefined;
   /** Default true. */
   readonly enableProgressBar?: boolean | undefined;
+  /** Add a `ModelSummary`, which prints the layers when `fit` starts. Default true. */
+  readonly enableModelSummary?: boolean | undefined;
+  /** Give the module's hyper-parameters to the loggers when `fit` starts. Default true. */
+  readonly enableAutologHparams?: boolean | undefined;
   /** Validate every n epochs; null: `valCheckInterval` counts batches across epochs. Default 1. */
   readonly checkValEveryNEpoch?: number | null | undefined;
   /** A fraction in (0, 1] of the epoch, a number of batches above 1, or `{batches: n}`. Default 1.0. */
@@ -59,6 +67,15 @@ export interface TrainerOptions {
   readonly limitTrainBatches?: number | { readonly batches: number } | undefined;
   /** The same for each validation loader. */
   readonly limitValBatches?: number | { readonly batches: number } | undefined;
+  /** The same for each loader of `test`. */
+  readonly limitTestBatches?: number | { readonly batches: number } | undefined;
+  /** The same for each loader of `predict`. */
+  readonly limitPredictBatches?: number | { readonly batches: number } | undefined;
+  /**
+   * Train and validate on the same few batches in every epoch, unshuffled, to see whether the model can
+   * learn them: an integer of at least 1 is a count, a number in (0, 1) a fraction. Default 0: off.
+   */
+  readonly overfitBatches?: number | undefined;
   /** Batches whose gradients make one optimizer step. Default 1. */
   readonly accumulateGradBatches?: number | undefined;
   /** Clip gradients to this norm or value, above 0; null (the default) does not. */
@@ -93,161 +110,8 @@ export interface TrainerOptions {
     | undefined;
 }
 
-/** Batches per epoch: a count, or a fraction of what there is. */
-export type BatchLimit = { readonly count: number } | { readonly fraction: number };
-
-/** The options as the loops use them. */
-export interface TrainerSettings {
-  readonly maxEpochs: number;
-  readonly minEpochs: number;
-  readonly maxSteps: number;
-  readonly minSteps: number;
-  readonly maxTimeMs: number;
-  readonly checkValEveryNEpoch: number | null;
-  readonly valCheckInterval: { readonly fraction: number } | { readonly batches: number };
-  readonly limitTrainBatches: BatchLimit;
-  readonly limitValBatches: BatchLimit;
-  readonly accumulateGradBatches: number;
-  readonly gradientClipVal: number | undefined;
-  readonly gradientClipAlgorithm: 'norm' | 'value';
-  readonly numSanityValSteps: number;
-  readonly logEveryNSteps: number;
-  readonly fastDevRun: boolean;
-  readonly seed: number;
-  readonly asyncSave: boolean;
-  readonly maxWaitingSaves: number;
-}
-
 /**
- * Checks the options that are numbers and fills in Lightning's defaults.
- *
- * @throws MisconfigurationError (`MISCONFIGURATION`) naming the option, its value and what is allowed.
- * Source: PyTorch Lightning 2.6, `Trainer.__init__`.
- */
-export function resolveSettings(options: TrainerOptions): TrainerSettings {
-  const fastDevBatches = resolveFastDevRun(options.fastDevRun);
-  const maxSteps = unlimitedCount('maxSteps', options.maxSteps ?? -1);
-  const maxTimeMs =
-    options.maxTime === undefined || options.maxTime === null
-      ? Number.POSITIVE_INFINITY
-      : durationMs('maxTime', options.maxTime);
-  const hasOtherLimit =
-    maxSteps !== Number.POSITIVE_INFINITY || maxTimeMs !== Number.POSITIVE_INFINITY;
-  const maxEpochs = unlimitedCount('maxEpochs', options.maxEpochs ?? (hasOtherLimit ? -1 : 1000));
-  const checkValEveryNEpoch =
-    options.checkValEveryNEpoch === null
-      ? null
-      : atLeast('checkValEveryNEpoch', options.checkValEveryNEpoch ?? 1, 1);
-  const settings: TrainerSettings = {
-    maxEpochs,
-    minEpochs: atLeast('minEpochs', options.minEpochs ?? 0, 0),
-    maxSteps,
-    minSteps: atLeast('minSteps', options.minSteps ?? 0, 0),
-    maxTimeMs,
-    checkValEveryNEpoch,
-    valCheckInterval: resolveInterval(options.valCheckInterval ?? 1, checkValEveryNEpoch),
-    limitTrainBatches: resolveLimit('limitTrainBatches', options.limitTrainBatches ?? 1),
-    limitValBatches: resolveLimit('limitValBatches', options.limitValBatches ?? 1),
-    accumulateGradBatches: atLeast('accumulateGradBatches', options.accumulateGradBatches ?? 1, 1),
-    gradientClipVal: resolveClip(options.gradientClipVal),
-    gradientClipAlgorithm: oneOf('gradientClipAlgorithm', options.gradientClipAlgorithm ?? 'norm', [
-      'norm',
-      'value',
-    ]),
-    numSanityValSteps: unlimitedCount('numSanityValSteps', options.numSanityValSteps ?? 2),
-    logEveryNSteps: atLeast('logEveryNSteps', options.logEveryNSteps ?? 50, 0),
-    fastDevRun: fastDevBatches > 0,
-    seed: resolveSeed(options.seed ?? 0),
-    asyncSave: options.asyncSave ?? true,
-    maxWaitingSaves: atLeast('maxWaitingSaves', options.maxWaitingSaves ?? 1, 0),
-  };
-  if (fastDevBatches === 0) return settings;
-  return {
-    ...settings,
-    maxEpochs: 1,
-    maxSteps: fastDevBatches,
-    limitTrainBatches: { count: fastDevBatches },
-    limitValBatches: { count: fastDevBatches },
-    numSanityValSteps: 0,
-    checkValEveryNEpoch: 1,
-    valCheckInterval: { fraction: 1 },
-  };
-}
-
-function resolveFastDevRun(value: boolean | number | undefined): number {
-  if (value === undefined || value === false) return 0;
-  return value === true ? 1 : atLeast('fastDevRun', value, 0);
-}
-
-function resolveInterval(
-  value: ValCheckInterval,
-  checkValEveryNEpoch: number | null,
-): { readonly fraction: number } | { readonly batches: number } {
-  if (typeof value === 'object') {
-    return { batches: atLeast('valCheckInterval.batches', value.batches, 1) };
-  }
-  if (value > 1) return { batches: atLeast('valCheckInterval', value, 1) };
-  if (!(value > 0)) {
-    refuse('valCheckInterval', value, 'a fraction in (0, 1], an integer above 1, or {batches: n}');
-  }
-  if (checkValEveryNEpoch === null) {
-    refuse('valCheckInterval', value, 'a number of batches when checkValEveryNEpoch is null');
-  }
-  return { fraction: value };
-}
-
-/** 1 is the fraction, as in Lightning for `1.0`; a JavaScript number cannot tell it from the count. */
-function resolveLimit(option: string, value: number | { readonly batches: number }): BatchLimit {
-  if (typeof value === 'object') return { count: atLeast(`${option}.batches`, value.batches, 0) };
-  if (value >= 0 && value <= 1) return { fraction: value };
-  return {
-    count: atLeast(option, value, 0, 'a fraction in [0, 1] or a number of batches above 1'),
-  };
-}
-
-function resolveClip(value: number | null | undefined): number | undefined {
-  if (value === undefined || value === null || value === 0) return undefined;
-  if (!(value > 0 && Number.isFinite(value))) refuse('gradientClipVal', value, 'a number above 0');
-  return value;
-}
-
-function resolveSeed(seed: number): number {
-  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff) {
-    refuse('seed', seed, 'an integer from 0 to 4294967295');
-  }
-  return seed;
-}
-
-function unlimitedCount(option: string, value: number): number {
-  const count = atLeast(option, value, -1, 'an integer of at least -1 (-1 is without limit)');
-  return count === -1 ? Number.POSITIVE_INFINITY : count;
-}
-
-function atLeast(
-  option: string,
-  value: number,
-  least: number,
-  allowed: string = `an integer of at least ${least}`,
-): number {
-  if (!Number.isSafeInteger(value) || value < least) refuse(option, value, allowed);
-  return value;
-}
-
-function oneOf<T extends string>(option: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value))
-    refuse(option, value, allowed.map((name) => `'${name}'`).join(' or '));
-  return value;
-}
-
-function refuse(option: string, value: unknown, allowed: string): never {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value);
-  throw new MisconfigurationError(`Trainer: ${option} is ${shown}, but it must be ${allowed}.`, {
-    details: { option, value },
-  });
-}
-
-/**
- * The callbacks, with a `ProgressBar` and a `ModelCheckpoint` when there is none and none is forbidden.
+ * The callbacks, with a `ModelSummary`, a `ProgressBar` and a `ModelCheckpoint` when there is none and none is forbidden.
  *
  * @throws MisconfigurationError when there is one although `enableCheckpointing` is false.
  */
@@ -261,14 +125,34 @@ export function defaultCallbacks(options: TrainerOptions): readonly Callback[] {
     );
   }
   const bar = (options.enableProgressBar ?? true) && !given.some(isProgressBar);
+  const isQuiet = options.fastDevRun !== undefined && Number(options.fastDevRun) > 0;
+  const summary = (options.enableModelSummary ?? true) && !isQuiet && !given.some(isModelSummary);
   const added = [
+    ...(summary ? [new ModelSummary()] : []),
     ...(bar ? [new ProgressBar()] : []),
     ...(hasCheckpoint || !isEnabled ? [] : [new ModelCheckpoint()]),
   ];
   return [...given, ...added];
 }
 
+/**
+ * The Trainer's callbacks and those of a module, which run after them; one of a class that is there already
+ * takes its place.
+ */
+export function mergeCallbacks(
+  own: readonly Callback[],
+  given: Callback | readonly Callback[] | undefined,
+): readonly Callback[] {
+  const added = listOf(given);
+  const classOf = (callback: Callback): unknown => callback.constructor;
+  const classes = new Set(added.map(classOf));
+  // Plain objects are of no kind.
+  classes.delete(Object);
+  return [...own.filter((callback) => !classes.has(classOf(callback))), ...added];
+}
+
 const isProgressBar = (callback: Callback): boolean => callback instanceof ProgressBar;
+const isModelSummary = (callback: Callback): boolean => callback instanceof ModelSummary;
 
 /** The loggers: a `CSVLogger` in `defaultRootDir` unless there are others or none is wanted. */
 export function defaultLoggers(options: TrainerOptions): readonly Logger[] {

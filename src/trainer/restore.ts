@@ -6,30 +6,35 @@ import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { restoreTensors } from '../saving/user-values.ts';
 import { type FeedPosition, restoreSource } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { callbacksByKey } from './checkpoint-content.ts';
-import type { DataSource } from './data-source.ts';
+import { callbacksByKey, sourcesOf } from './checkpoint-content.ts';
+import type { FitData } from './fit-data.ts';
+import type { Hooks } from './hooks.ts';
+import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
 import { type Progress, progressFromJson } from './progress.ts';
 import type { Rng } from './rng.ts';
+import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
 
 const EVERY_GROUP: ReadonlySet<StateGroup> = new Set(['model', 'optimizer', 'gradient', 'rng']);
 
 /** What a checkpoint is restored into. */
 export interface RestoreTarget {
+  readonly trainer: Trainer;
   readonly module: TrainingModule;
-  readonly callbacks: readonly Callback[];
+  readonly hooks: Hooks;
   readonly metrics: MetricStore;
   readonly rng: Rng;
-  readonly trainSource: DataSource;
-  readonly valSources: readonly DataSource[];
-  onLoad(checkpoint: Checkpoint): Promise<void>;
+  readonly learningRate: LearningRate;
+  readonly data: FitData;
 }
 
 /** Where training goes on. */
 export interface RestoredPosition {
   readonly progress: Progress;
   readonly sequence: number;
+  /** Training time of the runs before, in milliseconds. */
+  readonly elapsedMs: number;
 }
 
 /**
@@ -41,31 +46,30 @@ export async function restoreCheckpoint(
   reader: CheckpointReader,
   target: RestoreTarget,
 ): Promise<RestoredPosition> {
+  const { trainer, module, hooks, data } = target;
   const { document } = reader;
   if (document === undefined)
     throw new CheckpointFileError(`'${reader.path}' holds no training state.`);
   const progress = progressFromJson(document.loops);
   const tensors = await reader.load(EVERY_GROUP);
-  const extras = await reader.loadExtras();
-  await target.onLoad(restoreTensors(document, extras) as Checkpoint);
+  const checkpoint = restoreTensors(document, await reader.loadExtras()) as Checkpoint;
+  await hooks.guard('onLoadCheckpoint', async () => {
+    for (const callback of trainer.callbacks) {
+      await callback.onLoadCheckpoint?.(trainer, module, checkpoint);
+    }
+    for (const source of sourcesOf(data)) await source.onLoadCheckpoint?.(checkpoint);
+    await module.onLoadCheckpoint?.(checkpoint);
+  });
 
   const engine = (document.engine ?? {}) as JsonObject;
   const meta = (engine.meta ?? {}) as JsonObject;
-  await target.module.load(tensors, meta, { strict: true, weightsOnly: false });
+  await module.load(tensors, meta, { strict: true, weightsOnly: false });
 
-  await restoreCallbacks(document, target.callbacks);
-  target.metrics.loadStateDict(document.metrics ?? null);
-  target.rng.loadStateDict(document.rng ?? null);
-  const loaders = (document.dataloaders ?? {}) as JsonObject;
-  const stored = (loaders.val ?? []) as readonly JsonValue[];
-  for (const [index, source] of target.valSources.entries()) {
-    const state = stored[index];
-    if (state !== undefined && state !== null) source.loadStateDict?.(state);
-  }
-  restoreSource(target.trainSource, loaders.train as FeedPosition | undefined);
+  await hooks.guard('loadStateDict', () => restoreStates(document, target));
   return {
     progress,
     sequence: Number(document.sequence ?? 0),
+    elapsedMs: Number(document.elapsedMs ?? 0),
   };
 }
 
@@ -79,4 +83,19 @@ export async function restoreCallbacks(
     const state = Object.hasOwn(states, key) ? states[key] : undefined;
     if (state !== undefined) await callback.loadStateDict?.(state);
   }
+}
+
+async function restoreStates(document: JsonObject, target: RestoreTarget): Promise<void> {
+  const { trainer, metrics, rng, learningRate, data } = target;
+  await restoreCallbacks(document, trainer.callbacks);
+  metrics.loadStateDict(document.metrics ?? null);
+  rng.loadStateDict(document.rng ?? null);
+  learningRate.loadStateDict(document.lrSchedulers);
+  const loaders = (document.dataloaders ?? {}) as JsonObject;
+  const stored = (loaders.val ?? []) as readonly JsonValue[];
+  for (const [index, source] of data.val.entries()) {
+    const state = stored[index];
+    if (state !== undefined && state !== null) source.loadStateDict?.(state);
+  }
+  restoreSource(data.train, loaders.train as FeedPosition | undefined);
 }

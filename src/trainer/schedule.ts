@@ -1,7 +1,7 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DataSource } from './data-source.ts';
-import type { BatchLimit, TrainerSettings } from './options.ts';
 import type { Progress } from './progress.ts';
+import type { BatchLimit, TrainerSettings } from './settings.ts';
 
 /** Batches of a source under a limit; Infinity when the source has no length and the limit is all. */
 export function batchCount(option: string, source: DataSource, limit: BatchLimit): number {

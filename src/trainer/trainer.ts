@@ -1,39 +1,29 @@
-import type { Callback } from '../callbacks/callback.ts';
+import type { Callback, Stage } from '../callbacks/callback.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { Logger } from '../loggers/logger.ts';
+import type { EvaluationOptions, FitOptions } from './call-options.ts';
 import type { Checkpointing } from './checkpointing.ts';
-import type { DataSource } from './data-source.ts';
+import { type EvaluationResult, EvaluationRun } from './evaluation-run.ts';
 import { FitRun } from './fit-run.ts';
+import type { LearningRateSchedule } from './learning-rate.ts';
 import type { LogOptions, LogValue } from './metrics.ts';
 import {
   defaultCallbacks,
+  defaultLoggers,
   type MessageSink,
-  resolveSettings,
+  mergeCallbacks,
   type TrainerOptions,
-  type TrainerSettings,
 } from './options.ts';
-import { type Progress, START } from './progress.ts';
+import type { Progress } from './progress.ts';
 import type { Rng } from './rng.ts';
+import type { Run } from './run.ts';
+import { resolveSettings, type TrainerSettings } from './settings.ts';
 import type { ModuleHost, TrainingModule } from './training-module.ts';
+import { type Standing, UNTRAINED } from './training-state.ts';
 
-/** What `trainer.fit(module, options)` takes. */
-export interface FitOptions {
-  /** Training data; default: the module's `trainDataloader()`. */
-  readonly trainDataloaders?: DataSource | undefined;
-  /**
-   * Validation data; default: the module's `valDataloader()`, else none. An array of DataLoaders is several
-   * sources; an array of anything else is one, of which the elements are the batches.
-   */
-  readonly valDataloaders?: DataSource | readonly DataSource[] | undefined;
-  /**
-   * Resume: a path; `'last'`, the newest whole checkpoint of this run's folders, or a fresh start when
-   * there is none; `'best'`, the best that the newest state names.
-   */
-  readonly ckptPath?: string | null | undefined;
-  /** When aborted, training finishes the present step, saves, and `fit` rejects with an `AbortError`. */
-  readonly signal?: AbortSignal | undefined;
-}
+/** Metrics by loader, then by name. */
+export type LoaderMetrics = readonly Readonly<Record<string, number>>[];
 
 /**
  * Trains a module: runs its steps and hooks in Lightning's order, logs, validates, and lets checkpoint
@@ -44,7 +34,8 @@ export interface FitOptions {
  */
 export class Trainer implements ModuleHost {
   readonly settings: TrainerSettings;
-  readonly callbacks: readonly Callback[];
+  /** Its loggers, the first of which says where checkpoints go. */
+  readonly loggers: readonly Logger[];
   readonly defaultRootDir: string;
   /** Set it to end training after the present step; heeded once `minEpochs` and `minSteps` are reached. */
   shouldStop = false;
@@ -53,25 +44,41 @@ export class Trainer implements ModuleHost {
   readonly #options: TrainerOptions;
   readonly #console: MessageSink;
   readonly #warned = new Set<string>();
-  #run: FitRun | undefined;
-  #progress: Progress = START;
-  #sequence = 0;
+  readonly #ownCallbacks: readonly Callback[];
+  #callbacks: readonly Callback[];
+  #run: Run | undefined;
+  #standing: Standing = UNTRAINED;
+  /** The module of the last call. */
+  #module: TrainingModule | undefined;
 
   constructor(options: TrainerOptions = {}) {
     this.#options = options;
     this.settings = resolveSettings(options);
     this.defaultRootDir = options.defaultRootDir ?? '.';
-    this.callbacks = defaultCallbacks(options);
+    this.#ownCallbacks = defaultCallbacks(options);
+    this.#callbacks = this.#ownCallbacks;
+    this.loggers = this.settings.fastDevRun ? [] : defaultLoggers(options);
     this.#console = options.console ?? console;
   }
 
+  /** The callbacks in the order they run in, those of the module that is attached included. */
+  get callbacks(): readonly Callback[] {
+    return this.#callbacks;
+  }
+  /** The first of the {@link loggers}. */
+  get logger(): Logger | undefined {
+    return this.loggers[0];
+  }
   /** 0-based index of the current epoch; once training has ended, the number of finished epochs. */
   get currentEpoch(): number {
-    return this.#run?.sanityEpoch ?? (this.#run?.loop?.progress ?? this.#progress).epoch;
+    return this.#run?.sanityEpoch ?? this.#progress.epoch;
   }
   /** Optimizer steps taken. */
   get globalStep(): number {
-    return (this.#run?.loop?.progress ?? this.#progress).globalStep;
+    return this.#progress.globalStep;
+  }
+  get #progress(): Progress {
+    return this.#run?.progress ?? this.#standing.progress;
   }
   /** Whether this process is the one that saves. */
   get isGlobalZero(): boolean {
@@ -82,35 +89,59 @@ export class Trainer implements ModuleHost {
     return this.#run?.metrics.values() ?? this.#lastMetrics;
   }
   #lastMetrics: Readonly<Record<string, number>> = {};
+  /** The metrics that go to the loggers. */
+  get loggedMetrics(): Readonly<Record<string, number>> {
+    return this.#run?.metrics.values(({ logger }) => logger) ?? {};
+  }
   /** The metrics logged with `progBar`. */
   get progressBarMetrics(): Readonly<Record<string, number>> {
     return this.#run?.metrics.values(({ progBar }) => progBar) ?? {};
   }
   /** Batches completed in the current epoch of training. */
   get batchesInEpoch(): number {
-    return (this.#run?.loop?.progress ?? this.#progress).batchesInEpoch;
+    return this.#progress.batchesInEpoch;
   }
   /** Batches of a training epoch; Infinity when the data has no length and no limit. */
   get numTrainingBatches(): number {
     return this.#active.trainBatches;
   }
-  /** Batches of each validation loader. */
+  /** Batches of each validation loader; in `test` and `predict` of each loader of theirs. */
   get numValBatches(): readonly number[] {
-    return this.#active.valLimits;
+    return this.#active.evaluationBatches;
+  }
+  /** What is running, if anything is. */
+  get stage(): Stage | undefined {
+    return this.#run?.stage;
+  }
+  /** The optimizer's rate; undefined outside `fit` and when the engine does not know it. */
+  get learningRate(): number | undefined {
+    return this.#run?.stage === 'fit' ? this.#module?.learningRate : undefined;
+  }
+  /** What its schedule is called, and where it moves on. */
+  get learningRateSchedule(): LearningRateSchedule {
+    return this.#active.schedule;
+  }
+  /** Saves that are not durable yet. */
+  get pendingSaves(): number {
+    return this.#run?.checkpointing?.pendingSaves ?? 0;
+  }
+  /** The best file of the first checkpoint callback that has one; else empty. */
+  get bestModelPath(): string {
+    const owners = this.checkpointCallbacks as readonly { readonly bestModelPath?: string }[];
+    return owners.map(({ bestModelPath = '' }) => bestModelPath).find(Boolean) ?? '';
   }
   /** Whether the validation that runs is the check before training. */
   get sanityChecking(): boolean {
     return this.#active.sanityChecking;
-  }
-  get loggers(): readonly Logger[] {
-    return this.#run?.loggers ?? [];
   }
   get rng(): Rng {
     return this.#active.rng;
   }
   /** What checkpoint callbacks work with. */
   get checkpointing(): Checkpointing {
-    return this.#active.checkpointing;
+    const { checkpointing } = this.#active;
+    if (checkpointing !== undefined) return checkpointing;
+    throw new MisconfigurationError('Trainer: checkpoints are saved only while fit is running.');
   }
   get checkpointCallbacks(): readonly Callback[] {
     return this.callbacks.filter(({ isCheckpoint }) => isCheckpoint === true);
@@ -155,12 +186,12 @@ export class Trainer implements ModuleHost {
     path: string,
     options: { readonly weightsOnly?: boolean } = {},
   ): Promise<void> {
-    await this.#active.checkpointing.saveFile(path, options.weightsOnly ?? false);
+    await this.checkpointing.saveFile(path, options.weightsOnly ?? false);
   }
 
   /** Resolves when every save so far is durable. */
   async flush(): Promise<void> {
-    await this.#run?.checkpointing.flush();
+    await this.#run?.checkpointing?.flush();
   }
 
   /**
@@ -170,27 +201,112 @@ export class Trainer implements ModuleHost {
    * HighwaterError (`SAVE_FAILED`) when a save failed.
    */
   async fit(module: TrainingModule, options: FitOptions = {}): Promise<void> {
-    if (this.#run !== undefined)
-      throw new MisconfigurationError('Trainer.fit: a fit is running already.');
-    const run = new FitRun(this, module, options, this.settings, this.#options, this.#sequence);
-    this.#run = run;
+    this.#refuseSecond('fit');
+    await this.#attach(module);
+    const run = new FitRun(this, module, options, this.#options, this.#standing);
     this.shouldStop = false;
-    module.attach(this);
-    try {
-      await run.fit(this.#progress);
-    } finally {
-      this.#progress = run.loop?.progress ?? this.#progress;
-      this.#sequence = run.sequence;
-      this.#lastMetrics = run.metrics.values();
-      await run.close();
-      this.#run = undefined;
-      module.attach(undefined);
+    await this.#during(run, module, async () => {
+      try {
+        await run.fit();
+      } finally {
+        this.#standing = run.standing;
+      }
+    });
+  }
+
+  /**
+   * Runs the module's validation once.
+   *
+   * @param module default: that of the last call on this Trainer.
+   * @returns the metrics, one record for each loader.
+   * @throws MisconfigurationError before anything runs; HighwaterError (`HOOK_FAILED`) when user code threw.
+   */
+  async validate(module?: TrainingModule, options: EvaluationOptions = {}): Promise<LoaderMetrics> {
+    return (await this.#evaluate('validate', module, options)).metrics;
+  }
+
+  /** {@link validate} with the module's `testStep`. */
+  async test(module?: TrainingModule, options: EvaluationOptions = {}): Promise<LoaderMetrics> {
+    return (await this.#evaluate('test', module, options)).metrics;
+  }
+
+  /**
+   * Collects what the module's `predictStep` returns. Tensors among it are the caller's to dispose of.
+   *
+   * @returns the predictions of each batch; with several loaders a list of these for each.
+   * @throws as {@link validate}.
+   */
+  async predict(
+    module?: TrainingModule,
+    options: EvaluationOptions = {},
+  ): Promise<readonly unknown[]> {
+    const { predictions } = await this.#evaluate('predict', module, options);
+    return predictions.length === 1 ? (predictions[0] ?? []) : predictions;
+  }
+
+  async #evaluate(
+    stage: Exclude<Stage, 'fit'>,
+    given: TrainingModule | undefined,
+    options: EvaluationOptions,
+  ): Promise<EvaluationResult> {
+    this.#refuseSecond(stage);
+    const module = given ?? this.#module;
+    if (module === undefined) {
+      throw new MisconfigurationError(
+        `Trainer.${stage}: no module is given, and there is none of an earlier call on this Trainer.`,
+      );
+    }
+    const isBest = given === undefined && options.ckptPath === undefined && this.bestModelPath;
+    await this.#attach(module);
+    const { progress } = this.#standing;
+    const run = new EvaluationRun(stage, this, module, this.#options, progress);
+    return await this.#during(run, module, async () => {
+      const result = await run.run(isBest ? { ...options, ckptPath: 'best' } : options);
+      if (stage !== 'predict' && (options.verbose ?? true)) this.#print(stage, result);
+      return result;
+    });
+  }
+
+  #print(stage: Stage, { metrics }: EvaluationResult): void {
+    for (const [index, values] of metrics.entries()) {
+      const shown = Object.entries(values).map(([name, value]) => `${name}=${value}`);
+      const loader = metrics.length > 1 ? ` of loader ${index}` : '';
+      this.info(`${stage}${loader}: ${shown.join(' ') || 'nothing was logged'}`);
     }
   }
 
-  get #active(): FitRun {
+  #refuseSecond(stage: Stage): void {
+    if (this.#run === undefined) return;
+    throw new MisconfigurationError(`Trainer.${stage}: ${this.#run.stage} is running already.`);
+  }
+
+  /** The module's own callbacks run with those of the Trainer. */
+  async #attach(module: TrainingModule): Promise<void> {
+    this.#callbacks = mergeCallbacks(this.#ownCallbacks, module.configureCallbacks?.());
+  }
+
+  async #during<T>(run: Run, module: TrainingModule, work: () => Promise<T>): Promise<T> {
+    this.#run = run;
+    this.#module = module;
+    module.attach(this);
+    try {
+      return await work();
+    } finally {
+      try {
+        this.#lastMetrics = run.metrics.values();
+        await run.close();
+      } finally {
+        this.#run = undefined;
+        module.attach(undefined);
+      }
+    }
+  }
+
+  get #active(): Run {
     if (this.#run === undefined) {
-      throw new MisconfigurationError('Trainer: this works only while fit is running.');
+      throw new MisconfigurationError(
+        'Trainer: this works only while fit, validate, test or predict is running.',
+      );
     }
     return this.#run;
   }

@@ -1,3 +1,4 @@
+import type { Callback } from '../callbacks/callback.ts';
 import type {
   Engine,
   EvaluationStage,
@@ -26,6 +27,16 @@ export interface ModuleHost {
   log(name: string, value: LogValue, options?: LogOptions): void;
 }
 
+/** How {@link TrainingModule.saveHyperparameters} stores. */
+export interface HyperparameterOptions {
+  /** Names that are not stored. */
+  readonly ignore?: readonly string[];
+  /** Give them to the loggers. Default true. */
+  readonly logger?: boolean;
+}
+
+type Given<T> = T | Promise<T>;
+
 /**
  * A model with its training: what to compute for a batch, how to optimize, what to log. Extend an engine's
  * class (`TfjsModule` from `highwater/tfjs`), not this one, unless you bring your own engine.
@@ -36,6 +47,7 @@ export interface ModuleHost {
 export abstract class TrainingModule<Batch = unknown> implements Engine {
   #host: ModuleHost | undefined;
   #hparams: JsonObject = {};
+  #logsHparams = true;
 
   // What users write ---------------------------------------------------------------------------------
 
@@ -48,22 +60,38 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
   testStep?(...given: never[]): unknown;
   /** One prediction, for `trainer.predict`; what it returns is collected. */
   predictStep?(...given: never[]): unknown;
-  /** The optimizer (the engine's own kind). Called once per `fit`, before a checkpoint is restored. */
+  /**
+   * The optimizer (the engine's own kind), or `{optimizer, lrScheduler}` with an `LRScheduler` or an
+   * `LRSchedulerConfig`. Called once per `fit`, before a checkpoint is restored.
+   */
   abstract configureOptimizers(): unknown;
 
-  trainDataloader?(): DataSource<Batch>;
-  valDataloader?(): DataSource<Batch> | readonly DataSource<Batch>[];
+  // Each may be async.
+  trainDataloader?(): Given<DataSource<Batch>>;
+  valDataloader?(): Given<DataSource<Batch> | readonly DataSource<Batch>[]>;
+  testDataloader?(): Given<DataSource<Batch> | readonly DataSource<Batch>[]>;
+  predictDataloader?(): Given<DataSource<Batch> | readonly DataSource<Batch>[]>;
+  /** Further callbacks, which run after the Trainer's own; one of a kind that is there takes its place. */
+  configureCallbacks?(): Callback | readonly Callback[];
+
+  /** Downloads and the like, before {@link setup}; on one process only. */
+  prepareData?(): unknown;
 
   setup?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
   teardown?(stage: 'fit' | 'validate' | 'test' | 'predict'): unknown;
+  /** Before {@link configureOptimizers}: the last moment to freeze weights for a whole `fit`. */
+  onBeforeOptimizerSetup?(): unknown;
   onFitStart?(): unknown;
   onFitEnd?(): unknown;
   onTrainStart?(): unknown;
   onTrainEnd?(): unknown;
   onTrainEpochStart?(): unknown;
   onTrainEpochEnd?(): unknown;
+  /** Return -1 to skip this batch and the rest of the epoch. */
   onTrainBatchStart?(batch: Batch, batchIdx: number): unknown;
   onTrainBatchEnd?(outputs: unknown, batch: Batch, batchIdx: number): unknown;
+  /** Gradients of a batch have been added to the pending ones. */
+  onAfterBackward?(): unknown;
   onBeforeOptimizerStep?(): unknown;
   onValidationStart?(): unknown;
   onValidationEnd?(): unknown;
@@ -71,6 +99,23 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
   onValidationEpochEnd?(): unknown;
   onValidationBatchStart?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   onValidationBatchEnd?(
+    outputs: unknown,
+    batch: Batch,
+    batchIdx: number,
+    dataloaderIdx: number,
+  ): unknown;
+  onTestStart?(): unknown;
+  onTestEnd?(): unknown;
+  onTestEpochStart?(): unknown;
+  onTestEpochEnd?(): unknown;
+  onTestBatchStart?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  onTestBatchEnd?(outputs: unknown, batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  onPredictStart?(): unknown;
+  onPredictEnd?(): unknown;
+  onPredictEpochStart?(): unknown;
+  onPredictEpochEnd?(): unknown;
+  onPredictBatchStart?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
+  onPredictBatchEnd?(
     outputs: unknown,
     batch: Batch,
     batchIdx: number,
@@ -118,13 +163,23 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
    * Stores the constructor's argument in every checkpoint, so that `loadFromCheckpoint` can build the
    * module again. JSON values only. Call it in the constructor.
    */
-  saveHyperparameters(hyperParameters: JsonObject): void {
-    this.#hparams = { ...this.#hparams, ...hyperParameters };
+  saveHyperparameters(
+    hyperParameters: JsonObject,
+    { ignore = [], logger = true }: HyperparameterOptions = {},
+  ): void {
+    const kept = Object.entries(hyperParameters).filter(([name]) => !ignore.includes(name));
+    this.#hparams = { ...this.#hparams, ...Object.fromEntries(kept) };
+    this.#logsHparams &&= logger;
+  }
+
+  /** Whether the loggers get the hyper-parameters: not after `saveHyperparameters(…, {logger: false})`. */
+  get logsHparams(): boolean {
+    return this.#logsHparams;
   }
 
   /**
    * Builds a module from a checkpoint: the constructor gets the stored hyper-parameters, with `overrides`
-   * put over them, then the weights are loaded. Works with full and weights-only checkpoints, and with plain
+   * put over them, then the weights are loaded, after `onLoadCheckpoint`. Works with full and weights-only checkpoints, and with plain
    * safetensors files when `overrides` hold all the constructor needs.
    *
    * @param options `strict: false` loads what fits by name and shape, for fine-tuning; see
@@ -178,10 +233,20 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
     this.#host = host;
   }
 
+  /** See {@link Engine.learningRate}: an engine whose optimizers have a rate that can change overrides it. */
+  get learningRate(): number | undefined {
+    return undefined;
+  }
+  set learningRate(rate: number) {
+    throw new MisconfigurationError(
+      `${this.constructor.name}: the learning rate cannot be set to ${rate}: this engine does not know it.`,
+    );
+  }
+
   // What an engine implements, see Engine -------------------------------------------------------------
 
   abstract readonly engineName: string;
-  abstract setupOptimizers(): void | Promise<void>;
+  abstract setupOptimizers(): unknown;
   abstract trainStep(batch: Batch, batchIdx: number, scale: number): unknown;
   abstract optimizerStep(clipping: GradientClipping | undefined): void | Promise<void>;
   abstract evalStep(

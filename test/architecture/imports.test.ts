@@ -20,6 +20,7 @@ const contracts = [
   'strategies/strategy.ts',
   'loggers/logger.ts',
   'callbacks/callback.ts',
+  'schedulers/scheduler.ts',
 ];
 const base = ['node:', 'format/', 'errors.ts', 'event-loop.ts'];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
@@ -32,7 +33,17 @@ const rules: readonly Rule[] = [
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
   { of: 'storages/', values: [...base, 'own', 'storages/storage.ts'], packages: 1 },
   { of: 'strategies/', values: [...base, 'own', 'strategies/strategy.ts'], packages: 1 },
-  { of: 'loggers/', values: [...base, 'own', 'loggers/logger.ts'], packages: 1 },
+  {
+    of: 'loggers/',
+    values: [
+      ...base,
+      'own',
+      'loggers/logger.ts',
+      'loggers/log-folder.ts',
+      'loggers/durable-file.ts',
+    ],
+    packages: 1,
+  },
   { of: 'engines/load-plan.ts', values: base, types: ['engines/engine.ts'] },
   // Checkpoints for the loop of tfjs itself, which the Trainer does not drive.
   {
@@ -49,8 +60,13 @@ const rules: readonly Rule[] = [
       'engines/load-plan.ts',
       'trainer/training-module.ts',
     ],
-    types: ['trainer/'],
+    types: ['trainer/', 'schedulers/scheduler.ts'],
     packages: 2,
+  },
+  {
+    of: 'schedulers/',
+    values: ['schedulers/', 'errors.ts', 'checkpoint/monitor.ts'],
+    types: ['format/'],
   },
   { of: 'saving/', values: core },
   { of: 'callbacks/', values: [...core, 'own'], types: ['trainer/'] },
@@ -69,7 +85,10 @@ const rules: readonly Rule[] = [
   },
   { of: 'cli/', values: ['node:', 'cli/', 'index.ts'] },
   // Engines have an export of their own: their third party is an optional peer.
-  { of: 'index.ts', values: [...core, 'engines/load-plan.ts', 'trainer/', ...implementations] },
+  {
+    of: 'index.ts',
+    values: [...core, 'engines/load-plan.ts', 'trainer/', 'schedulers/', ...implementations],
+  },
 ];
 
 /** `import|export [type] … from 'a'`, `import 'b'`, `import('c')`, outside comments. */

@@ -7,6 +7,7 @@ import type {
 import { CheckpointMismatchError } from '../../src/errors.ts';
 import type { DType } from '../../src/format/dtype.ts';
 import type { JsonObject } from '../../src/format/json.ts';
+import type { LRScheduler, LRSchedulerConfig } from '../../src/schedulers/scheduler.ts';
 import { TrainingModule } from '../../src/trainer/training-module.ts';
 
 /** What `trainingStep` of an {@link ArrayModule} returns: it brings its own derivative. */
@@ -21,6 +22,12 @@ export interface Sgd {
   readonly learningRate: number;
   /** 0 (the default) keeps no velocity. */
   readonly momentum?: number;
+}
+
+/** The same with a schedule of its rate. */
+export interface ScheduledSgd {
+  readonly optimizer: Sgd;
+  readonly lrScheduler: LRScheduler | LRSchedulerConfig;
 }
 
 type Arrays = Map<string, Float32Array>;
@@ -49,7 +56,7 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
   override testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
 
-  override configureOptimizers(): Sgd {
+  override configureOptimizers(): Sgd | ScheduledSgd {
     return { learningRate: 0.125 };
   }
 
@@ -60,13 +67,22 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return values;
   }
 
-  override setupOptimizers(): void {
-    this.#sgd = { momentum: 0, ...this.configureOptimizers() };
+  override setupOptimizers(): unknown {
+    const configured = this.configureOptimizers();
+    this.#sgd = { momentum: 0, ...('optimizer' in configured ? configured.optimizer : configured) };
     this.#groups.optimizer.clear();
-    if (this.#sgd.momentum === 0) return;
+    if (this.#sgd.momentum === 0) return configured;
     for (const [name, { length }] of this.#groups.model) {
       this.#groups.optimizer.set(name, new Float32Array(length));
     }
+    return configured;
+  }
+
+  override get learningRate(): number {
+    return this.#sgd.learningRate;
+  }
+  override set learningRate(learningRate: number) {
+    this.#sgd = { ...this.#sgd, learningRate };
   }
 
   override trainStep(batch: Batch, batchIdx: number, scale: number): number {

@@ -11,6 +11,14 @@ interface Sizes {
 }
 
 class Model extends ArrayModule {
+  seen: unknown;
+
+  override onSaveCheckpoint(checkpoint: Record<string, unknown>): void {
+    checkpoint.seen = { batches: Int32Array.of(2) };
+  }
+  override onLoadCheckpoint(checkpoint: Record<string, unknown>): void {
+    this.seen = checkpoint.seen;
+  }
   constructor({ inputs, outputs }: Sizes) {
     super({ body: new Float32Array(inputs).fill(1), head: new Float32Array(outputs) });
     this.saveHyperparameters({ inputs, outputs });
@@ -47,6 +55,7 @@ describe('loadFromCheckpoint', () => {
       expect(model.hparams).toEqual({ inputs: 3, outputs: 2 });
       expect(model.weight('body')).toEqual(Float32Array.of(0.75, 0.75, 0.75));
       expect(model.leftOutByLoad).toEqual([]);
+      expect(model.seen).toEqual(saveWeightsOnly ? undefined : { batches: Int32Array.of(2) });
     },
   );
 

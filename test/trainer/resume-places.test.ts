@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   CSVLogger,
   DataLoader,
+  type DataSource,
   ModelCheckpoint,
   type ModelCheckpointOptions,
   openCheckpoint,
@@ -149,4 +150,30 @@ it('a resume between the last batch and the end of its epoch leaves the data whe
   const unbroken = await fit();
   expect(unbroken).toMatchObject({ train: { state: { epoch: 1, batchesServed: 0 } } });
   expect(await fit(afterValidation)).toEqual(unbroken);
+});
+
+it('gives the data what it has added to the checkpoint', async () => {
+  const seen: unknown[] = [];
+  const data = (note: string): DataSource<number> =>
+    Object.assign([1, 2], {
+      onSaveCheckpoint: (checkpoint: Record<string, unknown>) => {
+        checkpoint[note] = { drawn: Float32Array.of(1, 2) };
+      },
+      onLoadCheckpoint: (checkpoint: Record<string, unknown>) => void seen.push(checkpoint[note]),
+    });
+  for (const maxEpochs of [1, 2]) {
+    const trainer = new Trainer({
+      maxEpochs,
+      defaultRootDir: root,
+      logger: false,
+      enableProgressBar: false,
+    });
+    const validation = { trainDataloaders: data('train'), valDataloaders: data('val') };
+    await trainer.fit(Object.assign(new Model(), { validationStep: () => {} }), {
+      ...validation,
+      ckptPath: 'last',
+    });
+  }
+  const stored = { drawn: Float32Array.of(1, 2) };
+  expect(seen).toEqual([stored, stored]);
 });

@@ -108,10 +108,10 @@ export abstract class JaxModule<
    *
    * @throws MisconfigurationError when it is set without one, or to something that is not a finite number.
    */
-  get learningRate(): number | undefined {
+  override get learningRate(): number | undefined {
     return this.#learningRate;
   }
-  set learningRate(rate: number) {
+  override set learningRate(rate: number) {
     if (this.#learningRate === undefined || !Number.isFinite(rate)) {
       throw new MisconfigurationError(
         `${this.constructor.name}: learningRate cannot be set to ${rate}. It must be a finite number, and ` +
@@ -134,11 +134,9 @@ export abstract class JaxModule<
 
   // Engine -------------------------------------------------------------------------------------------
 
-  setupOptimizers(): void {
-    const { optimizer, learningRate } = asConfigured(
-      this.constructor.name,
-      this.configureOptimizers(),
-    );
+  setupOptimizers(): unknown {
+    const configured = this.configureOptimizers();
+    const { optimizer, learningRate } = asConfigured(this.constructor.name, configured);
     this.#forgetCompiled('update');
     const init = new Compiled((params: Params) => optimizer.init(params), false);
     const state = init.call(this.params);
@@ -148,6 +146,7 @@ export abstract class JaxModule<
     this.#optimizerState = toArrays(state) as PyTree;
     free(state);
     this.#learningRate = learningRate;
+    return configured;
   }
 
   async trainStep(batch: unknown, _batchIdx: number, scale: number): Promise<JaxArray> {

@@ -1,5 +1,6 @@
 import { type Array as JaxArray, numpy as np, tree } from '@jax-js/jax';
 import { MisconfigurationError } from '../../errors.ts';
+import type { LRScheduler, LRSchedulerConfig } from '../../schedulers/scheduler.ts';
 import type { GradientClipping } from '../engine.ts';
 import { free, type PyTree, refs } from './pytree.ts';
 
@@ -22,6 +23,8 @@ export interface ScaledOptimizer<Params extends PyTree = PyTree> {
   readonly optimizer: JaxOptimizer<Params>;
   /** Passed into the compiled step as a value, so that changing it compiles nothing again. */
   readonly learningRate: number;
+  /** How the rate changes while training goes on. */
+  readonly lrScheduler?: LRScheduler | LRSchedulerConfig;
 }
 
 /** @throws MisconfigurationError when it is neither kind of optimizer. */

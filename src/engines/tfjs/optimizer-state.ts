@@ -52,6 +52,18 @@ export function optimizerMeta(optimizer: tf.Optimizer): JsonObject {
   return { className: optimizer.getClassName(), numbers, flags };
 }
 
+/** The rate, which every kind keeps under one name. */
+export function learningRateOf(optimizer: tf.Optimizer): number | undefined {
+  const { learningRate } = optimizer as unknown as Fields;
+  return typeof learningRate === 'number' ? learningRate : undefined;
+}
+
+export function setLearningRate(optimizer: tf.Optimizer, rate: number): void {
+  const fields = optimizer as unknown as Fields;
+  fields.learningRate = rate;
+  restoreConstants(fields);
+}
+
 /** Frees every tensor of an optimizer; momentum's own `dispose` leaves one. */
 export function disposeOptimizer(optimizer: tf.Optimizer): void {
   for (const value of Object.values(optimizer as unknown as Fields)) {

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MisconfigurationError } from '../../errors.ts';
 import type { JsonObject } from '../../format/json.ts';
+import type { LRScheduler, LRSchedulerConfig } from '../../schedulers/scheduler.ts';
 import { TrainingModule } from '../../trainer/training-module.ts';
 import type {
   EvaluationStage,
@@ -14,9 +15,11 @@ import { clip, lossAndGradients, PendingGradients } from './gradients.ts';
 import { type NamedWeight, namedWeights, trainableVariables } from './named-weights.ts';
 import {
   disposeOptimizer,
+  learningRateOf,
   optimizerMeta,
   optimizerTensors,
   planOptimizer,
+  setLearningRate,
 } from './optimizer-state.ts';
 import { planWeights, stateEntry, tensorAccess } from './tensor-access.ts';
 import { formatOf, tensorLike } from './tensors.ts';
@@ -41,10 +44,15 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   override testStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   /** One prediction, for `trainer.predict`; what it returns is collected. */
   override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
-  /** A `tf.Optimizer`, or an object with one as `optimizer`. */
-  abstract override configureOptimizers(): tf.Optimizer | { readonly optimizer: tf.Optimizer };
+  /** A `tf.Optimizer`, or an object with one as `optimizer`, and perhaps a schedule of its rate. */
+  abstract override configureOptimizers():
+    | tf.Optimizer
+    | {
+        readonly optimizer: tf.Optimizer;
+        readonly lrScheduler?: LRScheduler | LRSchedulerConfig;
+      };
 
-  setupOptimizers(): void {
+  setupOptimizers(): unknown {
     const configured = this.configureOptimizers();
     const optimizer = configured instanceof tf.Optimizer ? configured : configured?.optimizer;
     if (!(optimizer instanceof tf.Optimizer)) {
@@ -57,6 +65,14 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     }
     this.#optimizer = optimizer;
     this.#settledWeights = undefined;
+    return configured;
+  }
+
+  override get learningRate(): number | undefined {
+    return learningRateOf(this.#activeOptimizer);
+  }
+  override set learningRate(rate: number) {
+    setLearningRate(this.#activeOptimizer, rate);
   }
 
   trainStep(batch: Batch, batchIdx: number, scale: number): tf.Tensor {
@@ -88,11 +104,15 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     dataloaderIdx: number,
   ): Promise<unknown> {
     const engine = tf.engine();
+    let kept: unknown;
     engine.startScope();
     try {
-      return await this[`${stage}Step`]?.(batch, batchIdx, dataloaderIdx);
+      const output = await this[`${stage}Step`]?.(batch, batchIdx, dataloaderIdx);
+      // Predictions are the caller's to dispose of.
+      if (stage === 'predict') kept = output;
+      return output;
     } finally {
-      engine.endScope();
+      engine.endScope(kept as tf.TensorContainer);
     }
   }
 

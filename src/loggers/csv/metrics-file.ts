@@ -1,4 +1,4 @@
-import { appendText, readText, replaceText, setAside } from './durable-file.ts';
+import { appendText, readText, replaceText, setAside } from '../durable-file.ts';
 import { fitRow, rowOf, type Table, tableAt, tableText, wholeTable } from './table.ts';
 
 /** How far a {@link MetricsFile} has come. Plain JSON. */

@@ -8,7 +8,7 @@ export async function readText(path: string): Promise<string | undefined> {
 }
 
 /** Replaces the file in one step: whoever reads it sees the old text or the new one. Durable. */
-export async function replaceText(path: string, text: string): Promise<void> {
+export async function replaceText(path: string, text: string | Uint8Array): Promise<void> {
   const { dirname } = await import('node:path');
   const { rename, rm } = await import('node:fs/promises');
   const temporary = `${path}.tmp`;
@@ -23,7 +23,7 @@ export async function replaceText(path: string, text: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-async function writeText(path: string, text: string): Promise<void> {
+async function writeText(path: string, text: string | Uint8Array): Promise<void> {
   const { open } = await import('node:fs/promises');
   const file = await open(path, 'w');
   try {
@@ -38,7 +38,11 @@ async function writeText(path: string, text: string): Promise<void> {
  * Adds to the end of a file; false when there is none. What was written in part is taken back when the
  * rest fails, so that it can be tried again.
  */
-export async function appendText(path: string, text: string, isDurable: boolean): Promise<boolean> {
+export async function appendText(
+  path: string,
+  text: string | Uint8Array,
+  isDurable: boolean,
+): Promise<boolean> {
   const { constants, open } = await import('node:fs/promises');
   const file = await open(path, constants.O_WRONLY | constants.O_APPEND).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -58,6 +62,27 @@ export async function appendText(path: string, text: string, isDurable: boolean)
     await file.close();
   }
   return true;
+}
+
+/** Cuts a file down to `bytes`, durably; false when there is none, or when it is shorter. */
+export async function truncate(path: string, bytes: number): Promise<boolean> {
+  const { open } = await import('node:fs/promises');
+  const file = await open(path, 'r+').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (file === undefined) return false;
+  try {
+    const { size } = await file.stat();
+    if (size < bytes) return false;
+    if (size > bytes) {
+      await file.truncate(bytes);
+      await file.sync();
+    }
+    return true;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes a folder and those it lies in, durably. */

@@ -1,0 +1,44 @@
+import { isInside } from '../checkpoint/folder.ts';
+import type { JsonValue } from '../format/json.ts';
+import type { Logger } from '../loggers/logger.ts';
+import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { finishSave } from '../saving/recovery.ts';
+import { newerFiles } from './checkpoint-folders.ts';
+import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
+import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
+import type { RunFolders } from './run-folders.ts';
+
+/** Loggers go on with the run that is resumed, or begin a new one. */
+export async function beginLoggers(
+  loggers: readonly Logger[],
+  found: ResumeSource | undefined,
+  ckptPath: string | null | undefined,
+): Promise<void> {
+  const stored = (found?.reader.document?.loggers ?? []) as readonly JsonValue[];
+  const goesOn = ckptPath === 'last' || ckptPath === 'best';
+  for (const [index, logger] of loggers.entries()) {
+    const run = await loggerRun(logger, stored[index], goesOn);
+    if (run === undefined || logger.resume === undefined) {
+      await logger.setup?.(loggers.slice(0, index));
+    } else {
+      await logger.resume(run.version, run.position);
+    }
+  }
+}
+
+/** What a resume does to a run's folders before anything is restored: one warning for each that needs it. */
+export async function finishFolders(
+  reader: CheckpointReader,
+  checkpointing: Checkpointing,
+  runFolders: RunFolders,
+  owners: readonly CheckpointOwner[],
+  options: { readonly mayWrite: boolean },
+): Promise<readonly string[]> {
+  const { storage } = checkpointing;
+  const folders = runFolders.all(checkpointing.defaultFolder);
+  const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
+  if (options.mayWrite) await finishSave(storage, reader, isOwn);
+  checkpointing.resumedFrom = reader.path;
+  checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
+  return await newerFiles(storage, folders, reader, owners);
+}

@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type JsonObject,
+  type Logger,
+  type LogOptions,
+  MisconfigurationError,
+  type TrainerOptions,
+} from '../../src/index.ts';
+import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+import { quietTrainer } from '../support/recorded-hooks.ts';
+
+type Row = readonly [step: number, values: Readonly<Record<string, number>>];
+
+class Rows implements Logger {
+  readonly saveDir = '.';
+  readonly name = 'rows';
+  readonly version = 0;
+  readonly rows: Row[] = [];
+  hyperParameters: JsonObject | undefined;
+
+  logMetrics(values: Readonly<Record<string, number>>, step: number): void {
+    this.rows.push([step, values]);
+  }
+  logHyperparams(hyperParameters: JsonObject): void {
+    this.hyperParameters = hyperParameters;
+  }
+}
+
+class Logging extends ArrayModule<number> {
+  readonly #options: LogOptions;
+
+  constructor(options: LogOptions = {}) {
+    super({ weight: [0] });
+    this.#options = options;
+    this.saveHyperparameters({ width: 1, secret: 2 }, { ignore: ['secret'] });
+  }
+  override trainingStep(batch: number): LossAndGradients {
+    this.log('x', batch, this.#options);
+    return { loss: 0, gradients: { weight: [1] } };
+  }
+}
+
+async function fit(
+  module: ArrayModule<number>,
+  options: TrainerOptions = {},
+): Promise<{ rows: readonly Row[]; metrics: unknown; logger: Rows }> {
+  const logger = new Rows();
+  const trainer = quietTrainer({ maxEpochs: 1, logEveryNSteps: 1, logger, ...options });
+  await trainer.fit(module, { trainDataloaders: [4, 1, 7, 2] });
+  return { rows: logger.rows, metrics: trainer.callbackMetrics, logger };
+}
+
+describe('a value logged in every training step', () => {
+  it.each<[LogOptions, Readonly<Record<string, number>>]>([
+    [{}, { x: 2 }],
+    [{ onEpoch: true }, { x: 3.5, x_step: 2, x_epoch: 3.5 }],
+    [{ onStep: false, onEpoch: true }, { x: 3.5 }],
+    [{ onStep: false, onEpoch: true, reduceFx: 'sum' }, { x: 14 }],
+    [{ onStep: false, onEpoch: true, reduceFx: 'min' }, { x: 1 }],
+    [{ onStep: false, onEpoch: true, reduceFx: 'max' }, { x: 7 }],
+    [{ onStep: false, onEpoch: true, syncDist: true }, { x: 3.5 }],
+    [{ onStep: false, onEpoch: true, batchSize: 3 }, { x: 3.5 }],
+    [{ onStep: false, onEpoch: false }, {}],
+  ])('with %j ends the epoch as %j', async (options, expected) => {
+    expect((await fit(new Logging(options))).metrics).toEqual(expected);
+  });
+
+  it('goes to the loggers every so many steps, and its epoch at the end', async () => {
+    const { rows } = await fit(new Logging({ onEpoch: true }), { logEveryNSteps: 2 });
+    expect(rows).toEqual([
+      [1, { epoch: 0, x: 1, x_step: 1 }],
+      [3, { epoch: 0, x: 2, x_step: 2 }],
+      [3, { epoch: 0, x: 3.5, x_epoch: 3.5 }],
+    ]);
+  });
+
+  it('stays out of the loggers when it is not for them', async () => {
+    const { rows, metrics } = await fit(new Logging({ logger: false }));
+    expect(rows).toEqual([]);
+    expect(metrics).toEqual({ x: 2 });
+  });
+});
+
+it('a mean is weighted by batch size, and NaN makes every reduction NaN', async () => {
+  class Weighted extends Logging {
+    override trainingStep(batch: number): LossAndGradients {
+      this.log('mean', batch, { onStep: false, onEpoch: true, batchSize: batch });
+      for (const reduceFx of ['mean', 'sum', 'min', 'max'] as const) {
+        const value = batch === 7 ? Number.NaN : batch;
+        this.log(reduceFx.toUpperCase(), value, { onStep: false, onEpoch: true, reduceFx });
+      }
+      return super.trainingStep(batch);
+    }
+  }
+  const { metrics } = await fit(new Weighted());
+  const nothing = { MEAN: Number.NaN, SUM: Number.NaN, MIN: Number.NaN, MAX: Number.NaN };
+  expect(metrics).toEqual({ x: 2, mean: 5, ...nothing });
+});
+
+it('logDict logs several at once, and every hook with a batch logs per step', async () => {
+  class Hooks extends Logging {
+    override onTrainBatchEnd(): void {
+      this.logDict({ a: 1, b: 2 });
+    }
+    override onAfterBackward(): void {
+      this.log('c', 3);
+    }
+    override onTrainEpochStart(): void {
+      this.log('start', 4);
+    }
+    override onTrainEpochEnd(): void {
+      this.log('end', 5);
+    }
+  }
+  const { rows } = await fit(new Hooks());
+  expect(rows[0]).toEqual([0, { epoch: 0, x: 4, c: 3, a: 1, b: 2 }]);
+  expect(rows.at(-1)).toEqual([3, { epoch: 0, start: 4, end: 5 }]);
+});
+
+it.each([
+  [{ batchSize: 0 }, /batchSize is 0/],
+  [{ reduceFx: 'median' }, /reduceFx is median, but it must be mean, sum, min, max/],
+])('refuses %j', async (options, message) => {
+  const attempt = fit(new Logging(options as LogOptions));
+  await expect(attempt).rejects.toThrow(MisconfigurationError);
+  await expect(fit(new Logging(options as LogOptions))).rejects.toThrow(message);
+});
+
+describe('hyper-parameters', () => {
+  it('go to every logger when fit starts, without those that are ignored', async () => {
+    const second = new Rows();
+    const first = new Rows();
+    await fit(new Logging(), { logger: [first, second] });
+    expect(first.hyperParameters).toEqual({ width: 1 });
+    expect(second.hyperParameters).toEqual({ width: 1 });
+    expect(first.rows).toEqual(second.rows);
+  });
+
+  it('stay away from them when the Trainer or the module says so', async () => {
+    expect((await fit(new Logging(), { enableAutologHparams: false })).logger.hyperParameters).toBe(
+      undefined,
+    );
+    const module = new Logging();
+    module.saveHyperparameters({ more: 1 }, { logger: false });
+    expect((await fit(module)).logger.hyperParameters).toBe(undefined);
+    expect(module.hparams).toEqual({ width: 1, more: 1 });
+  });
+});
