@@ -10,10 +10,17 @@ import { arrayOf } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
+import { eachAtOnce } from './each-at-once.ts';
 import type { HostTensor } from './user-values.ts';
 
 /** Reads in flight at once: enough to keep a disk busy, few enough to bound memory. */
 const PARALLEL_READS = 4;
+
+/**
+ * From how many bytes on the storage is asked to read and check at once: below, starting threads takes
+ * longer than the reading.
+ */
+const WORTH_THREADS_BYTES = 8 * 2 ** 20;
 
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
@@ -97,50 +104,74 @@ export class CheckpointReader {
   }
 
   async #load(wanted: readonly StoredTensor[]): Promise<readonly LoadedTensor[]> {
-    return await inParallel(wanted, async (tensor) => ({
-      group: tensor.group as StateGroup,
-      name: tensor.name,
-      dtype: tensor.dtype,
-      shape: tensor.shape,
-      bytes: await this.#read(tensor),
-    }));
+    const loaded = new Array<LoadedTensor>(wanted.length);
+    await this.#readEach(wanted, ({ group, name, dtype, shape }, bytes, i) => {
+      loaded[i] = { group: group as StateGroup, name, dtype, shape, bytes };
+    });
+    return loaded;
   }
 
   /** The tensors that user hooks added, by the names the document refers to them by. */
   async loadExtras(): Promise<ReadonlyMap<string, HostTensor>> {
     const wanted = this.index.tensors.filter(({ group }) => group === 'extra');
-    const extras = await inParallel(wanted, async (tensor) => {
-      const { dtype, shape } = tensor;
-      return [
-        tensor.name,
-        { dtype, shape, data: arrayOf(dtype, await this.#read(tensor)) },
-      ] as const;
+    const extras = new Map<string, HostTensor>();
+    await this.#readEach(wanted, ({ name, dtype, shape }, bytes) => {
+      extras.set(name, { dtype, shape, data: arrayOf(dtype, bytes) });
     });
-    return new Map(extras);
+    return extras;
   }
 
   /** Reads everything and checks every checksum. @throws CheckpointFileError naming the tensor and byte. */
   async verify(): Promise<void> {
-    for (const tensor of this.index.tensors) await this.#read(tensor);
+    await this.#readEach(this.index.tensors, () => {});
   }
 
-  async #read(tensor: StoredTensor): Promise<Uint8Array> {
+  /** Reads tensors and gives each to `take` once it is verified, in no order. The first damaged is reported. */
+  async #readEach(
+    tensors: readonly StoredTensor[],
+    take: (tensor: StoredTensor, bytes: Uint8Array, index: number) => void,
+  ): Promise<void> {
+    const damaged = new Map<number, unknown>();
+    const check = (i: number, bytes: Uint8Array, checksum: () => number): void => {
+      const tensor = tensors[i] as StoredTensor;
+      try {
+        this.#verify(tensor, bytes, checksum);
+        take(tensor, bytes, i);
+      } catch (error) {
+        damaged.set(i, error);
+      }
+    };
+    const ranges = tensors.map(({ offset, sizeBytes }) => ({ offset, length: sizeBytes }));
+    const wantedBytes = ranges.reduce((sum, { length }) => sum + length, 0);
+    const isRead =
+      wantedBytes >= WORTH_THREADS_BYTES &&
+      (await this.#storage.readChecked(this.path, ranges, (i, { bytes, checksum }) => {
+        check(i, bytes, () => checksum);
+      }));
+    if (!isRead) {
+      await eachAtOnce(ranges.entries(), PARALLEL_READS, async ([i, range]) => {
+        const bytes = await this.#storage.read(this.path, range);
+        check(i, bytes, () => this.#checksum(bytes));
+      });
+    }
+    if (damaged.size > 0) throw damaged.get(Math.min(...damaged.keys()));
+  }
+
+  #verify(tensor: StoredTensor, bytes: Uint8Array, checksumOf: () => number): void {
     const { offset, sizeBytes, checksum } = tensor;
-    const bytes = await this.#storage.read(this.path, { offset, length: sizeBytes });
     if (bytes.length !== sizeBytes) {
       throw new CheckpointFileError(
         `'${this.path}' ends inside tensor '${tensor.name}', at byte ${offset + bytes.length}.`,
         { byteOffset: offset + bytes.length, details: { path: this.path, tensor: tensor.name } },
       );
     }
-    if (checksum !== undefined && this.#checksum(bytes) !== checksum) {
+    if (checksum !== undefined && checksumOf() !== checksum) {
       throw new CheckpointFileError(
         `'${this.path}' is damaged: tensor '${tensor.name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
           `does not match its checksum.`,
         { byteOffset: offset, details: { path: this.path, tensor: tensor.name } },
       );
     }
-    return bytes;
   }
 }
 
@@ -170,15 +201,4 @@ function atPath(error: unknown, path: string): unknown {
     details: { ...error.details, path },
     cause: error,
   });
-}
-
-/** Maps in order, a few at a time. */
-async function inParallel<T, R>(items: readonly T[], map: (item: T) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await map(items[i] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(PARALLEL_READS, items.length) }, work));
-  return results;
 }

@@ -2,6 +2,10 @@ import { CheckpointFileError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
+import { eachAtOnce } from './each-at-once.ts';
+
+/** How many files are opened together. */
+const AT_ONCE = 32;
 
 /** A folder of checkpoints, and how many folders deep its names go (`{epoch}/{step}`: 1). */
 export interface CheckpointFolder {
@@ -32,7 +36,7 @@ export async function findNewest(
 ): Promise<FoundCheckpoint | undefined> {
   const found: FoundFile[] = [];
   for (const folder of folders) {
-    await eachAtOnce(checkpointsIn(storage, folder), async (path) => {
+    await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
       const reader = await openOrSetAside(storage, path, warn);
       if (reader?.isResumable) found.push({ path, ...orderOf(reader.document ?? {}) });
     });
@@ -99,7 +103,7 @@ export async function filesAfter(
   stateKeys: ReadonlySet<string>,
 ): Promise<readonly string[]> {
   const newer: string[] = [];
-  await eachAtOnce(checkpointsIn(storage, folder), async (path) => {
+  await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
     const document = await documentIn(storage, path);
     const save = document?.save as StoredSave | undefined;
     const isTheirs = save?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
@@ -133,25 +137,8 @@ export async function rankedFiles(
     if (name?.score === undefined || order.sequence > sequence) return;
     found.push({ path, score: name.score, sequence: order.sequence });
   };
-  await eachAtOnce(checkpointsIn(storage, folder), look);
+  await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, look);
   return found.sort((a, b) => a.sequence - b.sequence);
-}
-
-/** How many files are opened together. */
-const AT_ONCE = 32;
-
-async function eachAtOnce<T>(
-  items: AsyncIterator<T>,
-  look: (item: T) => Promise<void>,
-): Promise<void> {
-  const work = async (): Promise<void> => {
-    for (;;) {
-      const { value, done } = await items.next();
-      if (done) return;
-      await look(value);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
 }
 
 /** What a file says of itself; undefined for one that cannot be read as a checkpoint. */

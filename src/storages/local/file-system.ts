@@ -11,8 +11,8 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
-import type { ByteRange } from '../storage.ts';
-import { canUseChecksumThread, checksumsOf } from './checksum-thread.ts';
+import type { ByteRange, CheckedBytes } from '../storage.ts';
+import { canUseChecksumThreads, checksumsOf, readChecked } from './checksum-threads.ts';
 
 /** What a path names on disk. */
 export interface FileStatus {
@@ -42,6 +42,11 @@ export interface OpenFile {
    * written depends on it.
    */
   checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
+  /** Reads ranges that lie within the file, with the CRC-32 of each, on other threads. Absent like `checksums`. */
+  readChecked?(
+    ranges: readonly ByteRange[],
+    each: (index: number, found: CheckedBytes) => void,
+  ): Promise<void>;
   /** Flushes the file's bytes to the disk. */
   datasync(): Promise<void>;
   close(): Promise<void>;
@@ -111,7 +116,10 @@ async function openFile(path: string, mode: keyof typeof FLAGS): Promise<OpenFil
     read: async (into, position) =>
       (await handle.read(into, 0, into.byteLength, position)).bytesRead,
     status: async () => status(await handle.stat({ bigint: true })),
-    ...(canUseChecksumThread && { checksums: (ranges) => checksumsOf(handle.fd, ranges) }),
+    ...(canUseChecksumThreads && {
+      checksums: (ranges) => checksumsOf(handle.fd, ranges),
+      readChecked: (ranges, each) => readChecked(handle.fd, ranges, each),
+    }),
     datasync: () => handle.datasync(),
     close: () => handle.close(),
   };

@@ -1,4 +1,4 @@
-import type { ByteRange } from '../storage.ts';
+import type { ByteRange, CheckedBytes } from '../storage.ts';
 import { systemError } from './fault.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 
@@ -11,16 +11,37 @@ export async function readBytes(
   path: string,
   range: ByteRange = { offset: 0, length: Number.MAX_SAFE_INTEGER },
 ): Promise<Uint8Array> {
+  checkRange(range);
   const { offset, length } = range;
-  if (!isCount(offset) || !isCount(length)) {
-    throw new RangeError(`offset ${offset} and length ${length} must be integers of at least 0`);
-  }
   const file = await fs.open(path, 'read');
   try {
     const { kind, sizeBytes } = await file.status();
     if (kind === 'folder') throw systemError('EISDIR');
     const into = new Uint8Array(Math.max(0, Math.min(length, sizeBytes - offset)));
     return await fill(file, into, offset);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Reads parts of a file on other threads, none beyond its end; false where there are no such threads. */
+export async function readCheckedBytes(
+  fs: FileSystem,
+  path: string,
+  ranges: readonly ByteRange[],
+  each: (index: number, found: CheckedBytes) => void,
+): Promise<boolean> {
+  ranges.forEach(checkRange);
+  const file = await fs.open(path, 'read');
+  try {
+    const { kind, sizeBytes } = await file.status();
+    if (kind === 'folder') throw systemError('EISDIR');
+    const within = ranges.map(({ offset, length }) => ({
+      offset,
+      length: Math.max(0, Math.min(length, sizeBytes - offset)),
+    }));
+    await file.readChecked?.(within, each);
+    return file.readChecked !== undefined;
   } finally {
     await file.close();
   }
@@ -36,6 +57,11 @@ async function fill(file: OpenFile, into: Uint8Array, position: number): Promise
     filled += count;
   }
   return into;
+}
+
+function checkRange({ offset, length }: ByteRange): void {
+  if (isCount(offset) && isCount(length)) return;
+  throw new RangeError(`offset ${offset} and length ${length} must be integers of at least 0`);
 }
 
 function isCount(value: number): boolean {
