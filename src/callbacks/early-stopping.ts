@@ -44,8 +44,8 @@ interface Verdict {
 }
 
 /**
- * Ends training when a metric no longer gets better; never in a `fastDevRun`. A value is judged once, at the check after it was
- * measured; what better means is the rule of checkpoints. Its state is part of every checkpoint, that of the
+ * Ends training when a metric no longer gets better; never in a `fastDevRun`. A value is judged once, at the first
+ * check after it was measured; what better means is the rule of checkpoints. Its state is part of every checkpoint, that of the
  * same hook included, so that a run which has stopped stays stopped when it is resumed.
  *
  * @throws MisconfigurationError (`MISCONFIGURATION`) from the constructor for every option that cannot be, and
@@ -65,6 +65,8 @@ export class EarlyStopping implements Callback {
   readonly #verbose: boolean;
   readonly #strict: boolean;
   readonly #checkOnTrainEpochEnd: boolean | undefined;
+  /** The `globalStep` of the value judged last. */
+  #judgedFor = -1;
 
   constructor(options: EarlyStoppingOptions) {
     const { monitor, minDelta = 0, patience = 3, mode = 'min', checkFinite = true } = options;
@@ -134,8 +136,9 @@ export class EarlyStopping implements Callback {
       trainer.warnOnce(message);
       return;
     }
-    // It was judged when it was measured.
-    if (!reading.isFresh) return;
+    const { loggedFor = trainer.globalStep } = reading;
+    if (loggedFor <= this.#judgedFor) return;
+    this.#judgedFor = loggedFor;
     const { bestScore: before } = this;
     const { bestScore, waitCount, stop } = judge(this.#rules, this, reading.value);
     this.bestScore = bestScore;
@@ -153,12 +156,15 @@ export class EarlyStopping implements Callback {
 
   stateDict(): JsonValue {
     const { waitCount, stoppedEpoch, bestScore } = this;
-    return { waitCount, stoppedEpoch, bestScore };
+    return { waitCount, stoppedEpoch, bestScore, judgedFor: this.#judgedFor };
   }
 
   /** `patience` and the rest stay as constructed: a resume may change them. */
   loadStateDict(state: JsonValue): void {
-    const { waitCount, stoppedEpoch, bestScore } = (state ?? {}) as Record<string, unknown>;
+    const { waitCount, stoppedEpoch, bestScore, judgedFor } = (state ?? {}) as Record<
+      string,
+      unknown
+    >;
     if (
       typeof waitCount !== 'number' ||
       typeof stoppedEpoch !== 'number' ||
@@ -170,6 +176,7 @@ export class EarlyStopping implements Callback {
       );
     }
     Object.assign(this, { waitCount, stoppedEpoch, bestScore });
+    this.#judgedFor = typeof judgedFor === 'number' ? judgedFor : -1;
   }
 }
 

@@ -8,6 +8,8 @@ export interface MetricReading {
   readonly value: number;
   /** Measured on the weights of the present `globalStep`; only then may it rank them. */
   readonly isFresh: boolean;
+  /** The `globalStep` whose weights it was measured on. */
+  readonly loggedFor?: number;
 }
 
 /** A candidate for the monitor and for file names. `epoch` and `step` are integers, the rest floats. */

@@ -25,7 +25,7 @@ export interface PlateauOptions {
 }
 
 /**
- * Lowers the rate when the monitored metric has stopped getting better. What better means is the rule of
+ * Lowers the rate, from what it is by then, when the monitored metric has stopped getting better. What better means is the rule of
  * checkpoints: NaN is the worst possible value, and an equal value is not better.
  *
  * Source: PyTorch 2, `torch.optim.lr_scheduler.ReduceLROnPlateau`.
@@ -36,7 +36,6 @@ export function reduceLROnPlateau(options: PlateauOptions = {}): LRScheduler {
 }
 
 interface PlateauState {
-  readonly rate: number;
   readonly best: number;
   readonly badSteps: number;
   readonly cooldownLeft: number;
@@ -63,19 +62,19 @@ class ReduceOnPlateau implements LRScheduler {
     const isKnown = thresholdMode === 'rel' || thresholdMode === 'abs';
     require('thresholdMode', thresholdMode, isKnown, "'rel' or 'abs'");
     this.#options = { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps };
-    this.#state = { rate: Number.NaN, best: worstValue(mode), badSteps: 0, cooldownLeft: 0 };
+    this.#state = startOf(mode);
   }
 
-  start(baseRate: number | undefined): number {
-    const rate = knownRate('reduceLROnPlateau', baseRate);
-    this.#state = { rate, best: worstValue(this.#options.mode), badSteps: 0, cooldownLeft: 0 };
-    return rate;
+  start(baseRate: number | undefined): undefined {
+    knownRate('reduceLROnPlateau', baseRate);
+    this.#state = startOf(this.#options.mode);
   }
 
-  step(metric?: number): number {
+  step(metric?: number, rate = Number.NaN): number | undefined {
     const { mode, factor, patience, cooldown, minLr, eps } = this.#options;
     const value = scoreOf(mode, metric ?? Number.NaN);
-    let { rate, best, badSteps, cooldownLeft } = this.#state;
+    let { best, badSteps, cooldownLeft } = this.#state;
+    let lowered: number | undefined;
     const isBest = isBetter(mode, value, this.#bar(best));
     if (isBest) best = value;
     badSteps = isBest ? 0 : badSteps + 1;
@@ -85,12 +84,12 @@ class ReduceOnPlateau implements LRScheduler {
     }
     if (badSteps > patience) {
       const lower = Math.max(rate * factor, minLr);
-      if (rate - lower > eps) rate = lower;
+      if (rate - lower > eps) lowered = lower;
       cooldownLeft = cooldown;
       badSteps = 0;
     }
-    this.#state = { rate, best, badSteps, cooldownLeft };
-    return rate;
+    this.#state = { best, badSteps, cooldownLeft };
+    return lowered;
   }
 
   /** What a value must beat. */
@@ -106,7 +105,7 @@ class ReduceOnPlateau implements LRScheduler {
 
   loadStateDict(state: JsonValue): void {
     const stored = (state ?? {}) as Record<keyof PlateauState, unknown>;
-    const isOwn = (['rate', 'best', 'badSteps', 'cooldownLeft'] as const).every(
+    const isOwn = (['best', 'badSteps', 'cooldownLeft'] as const).every(
       (field) => typeof stored[field] === 'number',
     );
     if (!isOwn) {
@@ -118,4 +117,8 @@ class ReduceOnPlateau implements LRScheduler {
     }
     this.#state = stored as PlateauState;
   }
+}
+
+function startOf(mode: Mode): PlateauState {
+  return { best: worstValue(mode), badSteps: 0, cooldownLeft: 0 };
 }

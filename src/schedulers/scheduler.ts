@@ -19,10 +19,11 @@ export interface LRScheduler {
    * Moves on by one. Must be synchronous.
    *
    * @param metric the monitored value, when a `monitor` is configured.
+   * @param rate the present rate; undefined when the engine does not know it.
    * @returns the rate from here on, or undefined when it stays or has been set already.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a scheduler that sets the rate itself returns nothing.
-  step(metric?: number): number | undefined | void;
+  step(metric?: number, rate?: number): number | undefined | void;
   /** Where it stands: part of every checkpoint. */
   stateDict(): JsonValue;
   /** Puts it back, on resume. */

@@ -41,3 +41,8 @@ function isLoader(value: unknown): value is DataSource {
   if (Array.isArray(value) || ArrayBuffer.isView(value)) return false;
   return Symbol.iterator in value || Symbol.asyncIterator in value;
 }
+
+/** The same data in its own order, if it can be had. */
+export function inOrder(source: DataSource): DataSource {
+  return source.inOrder?.() ?? source;
+}

@@ -14,11 +14,13 @@ export interface EvaluationContext {
   /** Batches of each source at most. */
   readonly limits: readonly number[];
   setScope(scope: LogScope | undefined): void;
+  /** Sends what a batch has made visible to the loggers. */
+  logBatch?(names: readonly string[]): Promise<void>;
 }
 
 /** What one run over the data gave. */
 export interface EvaluationOutcome {
-  /** The metrics it made. */
+  /** The metrics of the whole run over the data. */
   readonly names: readonly string[];
   /** What `predictStep` returned, by loader; of other stages empty. */
   readonly predictions: readonly (readonly unknown[])[];
@@ -60,6 +62,7 @@ export async function runEvaluation(
       if (stage === 'predict') predicted.push(output);
       await hooks.run(`on${name}BatchEnd`, output, fed.batch, batchIdx, index);
       metrics.commit();
+      if (stage !== 'predict') await context.logBatch?.(metrics.publishStep(stage, globalStep));
       feed.complete();
       await nextMacrotask();
     }
@@ -68,7 +71,9 @@ export async function runEvaluation(
   scope(false);
   await hooks.run(`on${name}EpochEnd`);
   metrics.commit();
+  // Lightning refuses logs in what follows, as they would belong to no epoch.
+  context.setScope(undefined);
   if (stage === 'predict') return { names: [], predictions };
-  const steps = metrics.publishStep(stage, globalStep);
-  return { names: [...steps, ...(await metrics.publishEpoch(stage, globalStep))], predictions };
+  metrics.publishStep(stage, globalStep);
+  return { names: await metrics.publishEpoch(stage, globalStep), predictions };
 }

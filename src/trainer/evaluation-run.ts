@@ -3,7 +3,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { EvaluationOptions } from './call-options.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
-import { type DataSource, dataSources } from './data-source.ts';
+import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
 import { Hooks } from './hooks.ts';
@@ -90,6 +90,15 @@ export class EvaluationRun implements Run {
   }
 
   async run(options: EvaluationOptions): Promise<EvaluationResult> {
+    try {
+      return await this.#evaluate(options);
+    } catch (error) {
+      await this.#hooks.run('onException', error);
+      throw error;
+    }
+  }
+
+  async #evaluate(options: EvaluationOptions): Promise<EvaluationResult> {
     const hooks = this.#hooks;
     const { stage, end } = KINDS[this.stage];
     await hooks.guard('prepareData', () => this.#module.prepareData?.());
@@ -99,6 +108,7 @@ export class EvaluationRun implements Run {
     const loggers = this.stage === 'predict' ? [] : this.#trainer.loggers;
     await hooks.guard('logger.setup', () => beginLoggers(loggers, undefined, undefined));
     let outcome: EvaluationOutcome;
+    let status: 'success' | 'failed' = 'failed';
     try {
       const context = {
         module: this.#module,
@@ -109,16 +119,19 @@ export class EvaluationRun implements Run {
         setScope: (scope: LogScope | undefined): void => {
           this.scope = scope;
         },
+        logBatch: (names: readonly string[]) =>
+          logRow(hooks, loggers, this.metrics, names, this.progress),
       };
       outcome = await runEvaluation(context, stage, this.progress.globalStep);
       await hooks.run(end);
       await logRow(hooks, loggers, this.metrics, outcome.names, this.progress);
       await this.metrics.readings(this.progress.globalStep);
-    } catch (error) {
-      await hooks.run('onException', error);
-      throw error;
+      status = 'success';
     } finally {
-      for (const logger of loggers) await logger.save?.();
+      for (const logger of loggers) {
+        await logger.save?.();
+        await logger.finalize?.(status);
+      }
     }
     const { names, predictions } = outcome;
     return { metrics: byLoader(names, this.metrics.values(), sources.length), predictions };
@@ -140,7 +153,9 @@ export class EvaluationRun implements Run {
           `${loader}() method.`,
       );
     }
-    const sources = dataSources(given);
+    const { isOverfitting } = this.#trainer.settings;
+    const isInOrder = isOverfitting && this.stage === 'validate';
+    const sources = isInOrder ? dataSources(given).map(inOrder) : dataSources(given);
     const batches: BatchLimit = this.#trainer.settings[limit];
     this.evaluationBatches = sources.map((source) => batchCount(limit, source, batches));
     return sources;

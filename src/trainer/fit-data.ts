@@ -1,6 +1,6 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { FitOptions } from './call-options.ts';
-import { type DataSource, dataSources } from './data-source.ts';
+import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
 import { batchCount } from './schedule.ts';
 import type { TrainerSettings } from './settings.ts';
@@ -54,9 +54,4 @@ export async function fitData(
   );
   const hasValidation = valLimits.some((limit) => limit > 0);
   return { train, trainBatches, val, valLimits, hasValidation };
-}
-
-/** The same data in its own order, if it can be had. */
-function inOrder(source: DataSource): DataSource {
-  return source.inOrder?.() ?? source;
 }

@@ -174,7 +174,7 @@ export class FitLoop {
     this.#scope(true);
     if ((await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1) {
       metrics.commit();
-      this.#move({ next: 'epochEnd', isLastBatch: true });
+      this.#move({ next: 'epochEnd', isLastBatch: false });
       await nextMacrotask();
       return;
     }
@@ -257,7 +257,12 @@ export class FitLoop {
   async #validation(): Promise<void> {
     const { hooks, metrics, data } = this.#context;
     await metrics.reset('validation');
-    const context = { ...this.#context, sources: data.val, limits: data.valLimits };
+    const context = {
+      ...this.#context,
+      sources: data.val,
+      limits: data.valLimits,
+      logBatch: (names: readonly string[]) => this.#log(names),
+    };
     const { names } = await runEvaluation(context, 'validation', this.#progress.globalStep);
     if (this.#progress.tookStep) await this.#schedule('step', true);
     this.#move({ next: 'validationSave', validations: this.#progress.validations + 1 });
@@ -277,10 +282,12 @@ export class FitLoop {
     this.#scope(false);
     await hooks.run('onTrainEpochEnd');
     metrics.commit();
-    metrics.publishStep('train', this.#progress.globalStep);
-    const names = await metrics.publishEpoch('train', this.#progress.globalStep);
-    await this.#log(names);
-    await this.#schedule('epoch', 'both');
+    const { globalStep, isLastBatch } = this.#progress;
+    const steps = metrics.publishStep('train', globalStep);
+    const epochs = await metrics.publishEpoch('train', globalStep);
+    await this.#log([...new Set([...steps, ...epochs])]);
+    // An epoch that was cut short moves no schedule, as in Lightning 2.6.
+    if (isLastBatch) await this.#schedule('epoch', 'both');
     await this.close();
     // A resume after the epoch's last batch opens no feed that would move the source on.
     await this.#setEpoch(this.#progress.epoch + 1);
@@ -298,6 +305,7 @@ export class FitLoop {
   }
 
   async #trainEnd(): Promise<void> {
+    this.#context.setScope(undefined);
     await this.#context.hooks.run('onTrainEnd');
     this.#move({ next: 'trainSave' });
   }

@@ -115,6 +115,20 @@ export class FitRun implements Run {
   }
 
   async fit(): Promise<void> {
+    try {
+      await this.#prepareAndTrain();
+    } catch (error) {
+      if (!this.#isTold && !(error instanceof DOMException)) {
+        await this.#hooks.run('onException', error);
+      }
+      throw error;
+    }
+  }
+
+  /** Whether the callbacks know of the error that `fit` ends with. */
+  #isTold = false;
+
+  async #prepareAndTrain(): Promise<void> {
     const hooks = this.#hooks;
     const state = this.#state;
     const { ckptPath } = this.#fit;
@@ -238,6 +252,7 @@ export class FitRun implements Run {
     try {
       const hook = error instanceof Interrupted ? 'onInterrupt' : 'onException';
       await this.checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
+      this.#isTold = true;
       if (hook === 'onException') await this.#hooks.run('onException', error);
       await this.checkpointing.flush();
     } catch (second) {

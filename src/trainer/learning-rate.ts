@@ -63,12 +63,12 @@ export class LearningRate {
     const { scheduler, monitor, strict } = config;
     if (monitored !== 'both' && monitored !== (monitor !== undefined)) return;
     if (monitor === undefined) {
-      this.#set(scheduler.step());
+      this.#set(scheduler.step(undefined, this.#engine.learningRate));
       return;
     }
     const value = await metric(monitor);
     if (value !== undefined) {
-      this.#set(scheduler.step(value));
+      this.#set(scheduler.step(value, this.#engine.learningRate));
       return;
     }
     const message =

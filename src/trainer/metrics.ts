@@ -46,8 +46,10 @@ interface Visible {
   readonly logger: boolean;
 }
 
-/** One metric of the running epoch. */
+/** One metric of the running epoch. A name may have two: from hooks of batches and from hooks of the epoch. */
 interface Running {
+  readonly name: string;
+  readonly isBatchHook: boolean;
   readonly options: Required<
     Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx'>
   >;
@@ -122,12 +124,20 @@ export class MetricStore {
   }
 
   #runningOf(name: string, options: LogOptions, scope: LogScope): Running {
-    const stage = this.#running[scope.stage];
-    const existing = stage.get(name);
-    if (existing !== undefined) return existing;
-    const isTrainStep = scope.stage === 'train' && scope.isBatchHook;
+    const { isBatchHook } = scope;
+    const isTrainStep = scope.stage === 'train' && isBatchHook;
     const { reduceFx = 'mean' } = options;
+    const existing = this.#running[scope.stage].get(keyOf(name, isBatchHook));
+    if (existing !== undefined) {
+      if (existing.options.reduceFx === reduceFx) return existing;
+      throw new MisconfigurationError(
+        `log('${name}'): reduceFx is '${reduceFx}', but '${existing.options.reduceFx}' was given before in this ` +
+          `epoch. One metric has one reduction: use another name.`,
+      );
+    }
     const running: Running = {
+      name,
+      isBatchHook,
       options: {
         onStep: options.onStep ?? isTrainStep,
         onEpoch: options.onEpoch ?? !isTrainStep,
@@ -138,17 +148,20 @@ export class MetricStore {
       epoch: new EpochReduction(reduceFx),
       step: undefined,
     };
-    stage.set(name, running);
+    this.#running[scope.stage].set(keyOf(name, isBatchHook), running);
     return running;
   }
 
   /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
   publishStep(stage: Stage, loggedFor: number): readonly string[] {
     const names: string[] = [];
-    for (const [name, running] of this.#running[stage]) {
+    for (const running of this.#running[stage].values()) {
       if (running.step === undefined) continue;
-      const forked = running.options.onEpoch ? [`${name}_step`] : [];
-      for (const shown of stage === 'train' ? [name, ...forked] : forked) {
+      const { name, options } = running;
+      const forked = options.onEpoch ? [`${name}_step`] : [];
+      // Of an evaluation the bare name is the epoch's, where there is such a value.
+      const isBare = stage === 'train' || !options.onEpoch;
+      for (const shown of isBare ? [name, ...forked] : forked) {
         this.#show(shown, running.step.share(), loggedFor, running);
         names.push(shown);
       }
@@ -161,10 +174,11 @@ export class MetricStore {
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
     const names: string[] = [];
-    for (const [name, running] of this.#running[stage]) {
+    for (const running of this.#running[stage].values()) {
       const value = await running.epoch.take();
       running.step?.release();
       if (value === undefined) continue;
+      const { name } = running;
       const forked = running.options.onStep ? [`${name}_epoch`] : [];
       for (const shown of [name, ...forked]) {
         this.#show(shown, Scalar.ofNumber(value), loggedFor, running);
@@ -172,7 +186,7 @@ export class MetricStore {
       }
     }
     this.#running[stage].clear();
-    return names;
+    return [...new Set(names)];
   }
 
   #show(name: string, scalar: Scalar, loggedFor: number, { options }: Running): void {
@@ -231,7 +245,8 @@ export class MetricStore {
   async readings(globalStep: number): Promise<ReadonlyMap<string, MetricReading>> {
     const readings = new Map<string, MetricReading>();
     for (const [name, { scalar, loggedFor }] of this.#visible) {
-      readings.set(name, { value: await scalar.value(), isFresh: loggedFor === globalStep });
+      const isFresh = loggedFor === globalStep;
+      readings.set(name, { value: await scalar.value(), isFresh, loggedFor });
     }
     return readings;
   }
@@ -243,8 +258,8 @@ export class MetricStore {
       visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
     }
     const train: JsonValue[] = [];
-    for (const [name, { options, epoch }] of this.#running.train) {
-      train.push([name, { ...options }, await epoch.stateDict()]);
+    for (const { name, options, epoch, isBatchHook } of this.#running.train.values()) {
+      train.push([name, { ...options }, await epoch.stateDict(), isBatchHook]);
     }
     return { visible, train };
   }
@@ -256,10 +271,11 @@ export class MetricStore {
       for (const [name, value, loggedFor, progBar, logger] of visible) {
         this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
       }
-      for (const [name, stored, state] of train) {
+      for (const [name, stored, state, isBatchHook = true] of train) {
         const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
         const epoch = new EpochReduction(options.reduceFx, state);
-        this.#running.train.set(name, { options, epoch, step: undefined });
+        const running = { name, isBatchHook, options, epoch, step: undefined };
+        this.#running.train.set(keyOf(name, isBatchHook), running);
       }
     } catch (cause) {
       throw new CheckpointFileError('The stored metrics are not in a form that Highwater writes.', {
@@ -275,5 +291,10 @@ interface StoredMetrics {
     string,
     Omit<Running['options'], 'reduceFx'> & { readonly reduceFx?: ReduceFx },
     { readonly sum: number; readonly weight: number },
+    boolean?,
   ])[];
+}
+
+function keyOf(name: string, isBatchHook: boolean): string {
+  return `${isBatchHook ? 'batch' : 'epoch'} ${name}`;
 }

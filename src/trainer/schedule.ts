@@ -13,7 +13,13 @@ export function batchCount(option: string, source: DataSource, limit: BatchLimit
       `Trainer: ${option} is the fraction ${limit.fraction}, but the data has no length. Give a number of batches.`,
     );
   }
-  return Math.floor(length * limit.fraction);
+  const batches = Math.floor(length * limit.fraction);
+  if (batches > 0 || length === 0) return batches;
+  throw new MisconfigurationError(
+    `Trainer: ${option} is the fraction ${limit.fraction}, which is less than one of ${length} batches. Give at ` +
+      `least ${Math.ceil(100 / length) / 100}, or a number of batches.`,
+    { details: { option, fraction: limit.fraction, batches: length } },
+  );
 }
 
 /** When validation runs, with everything resolved to batches. */

@@ -86,16 +86,19 @@ export class Trainer implements ModuleHost {
   }
   /** The last value of every metric that can be read at once. */
   get callbackMetrics(): Readonly<Record<string, number>> {
-    return this.#run?.metrics.values() ?? this.#lastMetrics;
+    return this.#run?.metrics.values() ?? this.#lastMetrics.callback;
   }
-  #lastMetrics: Readonly<Record<string, number>> = {};
+  /** Of the last call, when nothing runs. */
+  #lastMetrics: Readonly<
+    Record<'callback' | 'logged' | 'progressBar', Readonly<Record<string, number>>>
+  > = { callback: {}, logged: {}, progressBar: {} };
   /** The metrics that go to the loggers. */
   get loggedMetrics(): Readonly<Record<string, number>> {
-    return this.#run?.metrics.values(({ logger }) => logger) ?? {};
+    return this.#run?.metrics.values(({ logger }) => logger) ?? this.#lastMetrics.logged;
   }
   /** The metrics logged with `progBar`. */
   get progressBarMetrics(): Readonly<Record<string, number>> {
-    return this.#run?.metrics.values(({ progBar }) => progBar) ?? {};
+    return this.#run?.metrics.values(({ progBar }) => progBar) ?? this.#lastMetrics.progressBar;
   }
   /** Batches completed in the current epoch of training. */
   get batchesInEpoch(): number {
@@ -293,7 +296,12 @@ export class Trainer implements ModuleHost {
       return await work();
     } finally {
       try {
-        this.#lastMetrics = run.metrics.values();
+        const { callbackMetrics, loggedMetrics, progressBarMetrics } = this;
+        this.#lastMetrics = {
+          callback: callbackMetrics,
+          logged: loggedMetrics,
+          progressBar: progressBarMetrics,
+        };
         await run.close();
       } finally {
         this.#run = undefined;

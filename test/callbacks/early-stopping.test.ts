@@ -121,3 +121,24 @@ it.each<[EarlyStoppingOptions, RegExp]>([
   expect(() => new EarlyStopping(options)).toThrow(MisconfigurationError);
   expect(() => new EarlyStopping(options)).toThrow(message);
 });
+
+it('judges the metric of an epoch at the next validation, once, also when there are several', async () => {
+  class Epochs extends Scripted {
+    override onTrainEpochEnd(): void {
+      this.log('whole', 1);
+    }
+  }
+  const callback = new EarlyStopping({ monitor: 'whole', patience: 2, strict: false });
+  const trainer = quietTrainer({
+    maxEpochs: 10,
+    valCheckInterval: 0.5,
+    numSanityValSteps: 0,
+    callbacks: callback,
+  });
+  const data = { trainDataloaders: [1, 2, 3, 4], valDataloaders: [1] };
+  await trainer.fit(new Epochs(worse), data);
+  // Judged in epochs 1 (the first value), 2 and 3.
+  expect(callback.bestScore).toBe(1);
+  expect(callback.waitCount).toBe(2);
+  expect(callback.stoppedEpoch).toBe(3);
+});

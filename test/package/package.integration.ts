@@ -98,6 +98,43 @@ it('imports and type-checks every export beside its peers', () => {
   typeCheck(source, { skipLibCheck: true });
 });
 
+it('adds checkpoints to model.fit of the @tensorflow/tfjs package in one line', () => {
+  const own = mkdtempSync(join(tmpdir(), 'highwater-union-'));
+  try {
+    writeFileSync(join(own, 'package.json'), '{ "private": true, "type": "module" }');
+    run(own, 'npm', 'install', '--no-audit', '--no-fund', tarball, '@tensorflow/tfjs@4.22.0');
+    writeFileSync(
+      join(own, 'train.js'),
+      `import * as tf from '@tensorflow/tfjs';
+       import { modelCheckpoint, restore } from 'highwater/tfjs';
+       const make = () => {
+         const model = tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [2] })] });
+         model.compile({ optimizer: tf.train.rmsprop(0.01, 0.9, 0.5, 1e-7, true), loss: 'meanSquaredError' });
+         return model;
+       };
+       const x = tf.randomUniform([32, 2], -1, 1, 'float32', 1);
+       const y = tf.sum(x, 1, true);
+       const fit = async (model, initialEpoch, epochs) => {
+         await model.fit(x, y, { initialEpoch, epochs, shuffle: false, verbose: 0,
+           callbacks: modelCheckpoint({ monitor: 'loss', saveTopK: 2, saveLast: true }) });
+         return model;
+       };
+       const whole = await fit(make(), 0, 3);
+       const resumed = make();
+       const epoch = await restore(resumed, 'last');
+       const same = tf.equal(whole.getWeights()[0], resumed.getWeights()[0]).all().dataSync()[0];
+       await fit(resumed, epoch, 5);
+       await fit(whole, 3, 5);
+       const after = tf.equal(whole.getWeights()[0], resumed.getWeights()[0]).all().dataSync()[0];
+       console.log(JSON.stringify({ epoch, same, after }));`,
+    );
+    const printed = run(own, 'node', 'train.js').trim().split('\n').at(-1) ?? '';
+    expect(JSON.parse(printed)).toEqual({ epoch: 3, same: 1, after: 1 });
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+}, 120_000);
+
 it('means by each name in the repo what the package exports', () => {
   const paths = Object.entries<{ types: string; default: string }>(manifest.exports)
     .filter(([entry]) => entries.includes(entry))

@@ -67,8 +67,8 @@ describe.each([
     await damage('e');
     await damage('b');
     const checkpoint = await openCheckpoint(path, { storage });
-    for (const reading of [checkpoint.loadWeights(), checkpoint.verify()]) {
-      await expect(reading).rejects.toMatchObject({
+    for (const read of [() => checkpoint.loadWeights(), () => checkpoint.verify()]) {
+      await expect(read()).rejects.toMatchObject({
         code: 'CHECKPOINT_INVALID',
         message: expect.stringContaining("tensor 'b'"),
       });

@@ -45,9 +45,20 @@ it.each<[string, PlateauOptions, readonly number[], readonly number[]]>([
 ])('%s', (_, options, metrics, expected) => {
   const scheduler = reduceLROnPlateau(options);
   scheduler.start?.(1);
-  expect(metrics.map((metric) => scheduler.step(metric))).toEqual(
-    expected.map((rate) => expect.closeTo(rate, 12)),
-  );
+  let present = 1;
+  const rates = metrics.map((metric) => {
+    present = scheduler.step(metric, present) ?? present;
+    return present;
+  });
+  expect(rates).toEqual(expected.map((rate) => expect.closeTo(rate, 12)));
+});
+
+it('leaves a rate that somebody else has set, and reduces it from there', () => {
+  const scheduler = reduceLROnPlateau({ factor: 0.5, patience: 0 });
+  scheduler.start?.(1);
+  expect(scheduler.step(5, 1)).toBeUndefined();
+  expect(scheduler.step(4, 0.01)).toBeUndefined();
+  expect(scheduler.step(4, 0.01)).toBe(0.005);
 });
 
 it('goes on with the same bits from any step it was stored at', () => {
@@ -57,11 +68,13 @@ it('goes on with the same bits from any step it was stored at', () => {
       const make = () => reduceLROnPlateau({ patience: 1, cooldown: 1, factor: 0.3 });
       const uninterrupted = make();
       uninterrupted.start?.(0.7);
-      for (const value of before) uninterrupted.step(value);
+      for (const value of before) uninterrupted.step(value, 0.7);
       const resumed = make();
       resumed.start?.(1);
       resumed.loadStateDict(uninterrupted.stateDict());
-      for (const value of after) expect(resumed.step(value)).toBe(uninterrupted.step(value));
+      for (const value of after) {
+        expect(resumed.step(value, 0.7)).toBe(uninterrupted.step(value, 0.7));
+      }
     }),
   );
 });

@@ -144,3 +144,17 @@ it('names the metric that a schedule misses, or waits for it when it is not stri
   expect(rates).toEqual([1, 1, 1, 1, 1, 1]);
   expect(warnings.filter((message) => message.includes("'none'"))).toHaveLength(1);
 });
+
+it('an epoch that a hook cuts short moves no schedule', async () => {
+  const module = new Scheduled(half());
+  module.onTrainBatchStart = (_batch, batchIdx) => (batchIdx === 1 ? -1 : undefined);
+  const trainer = new Trainer({
+    maxEpochs: 3,
+    logger: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    enableCheckpointing: false,
+  });
+  await trainer.fit(module, { trainDataloaders: [1, 2, 3] });
+  expect(module.rates).toEqual([1, 1, 1]);
+});

@@ -169,3 +169,14 @@ it('maxTime counts on over resumes: the time trained is part of the checkpoint',
     await rm(root, { recursive: true });
   }
 });
+
+it.each(['limitTrainBatches', 'limitValBatches', 'overfitBatches'] as const)(
+  'refuses %s that is less than one batch',
+  async (option) => {
+    const trainer = quietTrainer({ maxEpochs: 1, [option]: 0.1 });
+    const data = { trainDataloaders: [1, 2, 3, 4, 5], valDataloaders: [1, 2, 3, 4, 5] };
+    await expect(trainer.fit(new RecordedModule([], []), data)).rejects.toThrow(
+      /is the fraction 0.1, which is less than one of 5 batches. Give at least 0.2/,
+    );
+  },
+);

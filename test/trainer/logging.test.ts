@@ -146,3 +146,85 @@ describe('hyper-parameters', () => {
     expect(module.hparams).toEqual({ width: 1, more: 1 });
   });
 });
+
+describe('a name that is logged more than once', () => {
+  it('from batches and from the end of the epoch has the value logged last, not a mix', async () => {
+    class Both extends Logging {
+      override onTrainEpochEnd(): void {
+        this.log('x', 100);
+      }
+    }
+    const { metrics, rows } = await fit(new Both({ onStep: false, onEpoch: true }));
+    expect(metrics).toMatchObject({ x: 100 });
+    expect(rows.at(-1)?.[1]).toMatchObject({ x: 100 });
+    const perStep = await fit(new Both());
+    expect(perStep.rows.at(-1)?.[1]).toMatchObject({ x: 100 });
+  });
+
+  it('has one reduction', async () => {
+    class Twice extends Logging {
+      override trainingStep(batch: number): LossAndGradients {
+        this.log('x', batch, { onEpoch: true, reduceFx: 'sum' });
+        this.log('x', batch, { onEpoch: true, reduceFx: 'max' });
+        return super.trainingStep(batch);
+      }
+    }
+    await expect(fit(new Twice())).rejects.toThrow(
+      "log('x'): reduceFx is 'max', but 'sum' was given before",
+    );
+  });
+});
+
+describe('a value logged in every validation step', () => {
+  class Validating extends Logging {
+    readonly #how: LogOptions;
+    constructor(how: LogOptions) {
+      super();
+      this.#how = how;
+    }
+    override validationStep(batch: number): void {
+      this.log('v', batch, this.#how);
+    }
+  }
+  async function validate(how: LogOptions) {
+    const logger = new Rows();
+    const trainer = quietTrainer({ logger });
+    const result = await trainer.validate(new Validating(how), { dataloaders: [4, 5, 6] });
+    const { callbackMetrics, loggedMetrics } = trainer;
+    return { rows: logger.rows, result, callbackMetrics, loggedMetrics };
+  }
+
+  it('goes to the loggers batch by batch with onStep', async () => {
+    const { rows, result, callbackMetrics } = await validate({ onStep: true, onEpoch: false });
+    expect(rows.map(([, { v }]) => v)).toEqual([4, 5, 6]);
+    expect(callbackMetrics).toEqual({ v: 6 });
+    expect(result).toEqual([{}]);
+  });
+
+  it('goes to both with onStep and onEpoch; the result is that of the epoch', async () => {
+    const { rows, result, loggedMetrics } = await validate({ onStep: true, onEpoch: true });
+    expect(rows.map(([, { v_step }]) => v_step)).toEqual([4, 5, 6, undefined]);
+    expect(rows.at(-1)?.[1]).toMatchObject({ v: 5, v_epoch: 5 });
+    expect(result).toEqual([{ v: 5, v_epoch: 5 }]);
+    expect(loggedMetrics).toEqual({ v: 5, v_step: 6, v_epoch: 5 });
+  });
+});
+
+it.each(['onValidationEnd', 'onTrainEnd'] as const)(
+  'refuses to log in %s, where a value would belong to no epoch',
+  async (hook) => {
+    const module = Object.assign(new Logging(), { validationStep: () => {} });
+    module[hook] = () => module.log('late', 1);
+    const trainer = quietTrainer({ maxEpochs: 1, numSanityValSteps: 0 });
+    const data = { trainDataloaders: [1], valDataloaders: [1] };
+    await expect(trainer.fit(module, data)).rejects.toThrow('nothing can be logged in this hook');
+  },
+);
+
+it('gives what was logged after fit too', async () => {
+  const logger = new Rows();
+  const trainer = quietTrainer({ maxEpochs: 1, logger });
+  await trainer.fit(new Logging({ progBar: true }), { trainDataloaders: [4, 1] });
+  expect(trainer.loggedMetrics).toEqual({ x: 1 });
+  expect(trainer.progressBarMetrics).toEqual({ x: 1 });
+});
