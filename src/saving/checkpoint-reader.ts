@@ -22,16 +22,19 @@ const PARALLEL_READS = 4;
  */
 const WORTH_THREADS_BYTES = 8 * 2 ** 20;
 
+/** What is asked of a storage to read from it. */
+export type ReadStorage = Pick<Storage, 'stat' | 'read' | 'readChecked'>;
+
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
   readonly path: string;
   readonly sizeBytes: number;
   readonly index: FileIndex;
-  readonly #storage: Storage;
+  readonly #storage: ReadStorage;
   readonly #checksum: Checksum;
 
   private constructor(
-    storage: Storage,
+    storage: ReadStorage,
     path: string,
     sizeBytes: number,
     index: FileIndex,
@@ -50,7 +53,7 @@ export class CheckpointReader {
    * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
    * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
    */
-  static async open(storage: Storage, path: string): Promise<CheckpointReader> {
+  static async open(storage: ReadStorage, path: string): Promise<CheckpointReader> {
     const sizeBytes = await fileSizeBytes(storage, path);
     try {
       const prefix = await storage.read(path, { offset: 0, length: 8 });
@@ -175,7 +178,7 @@ export class CheckpointReader {
   }
 }
 
-async function fileSizeBytes(storage: Storage, path: string): Promise<number> {
+async function fileSizeBytes(storage: ReadStorage, path: string): Promise<number> {
   const entry = await storage.stat(path);
   if (entry === undefined) {
     throw new HighwaterError('CHECKPOINT_NOT_FOUND', `There is no checkpoint '${path}'.`, {

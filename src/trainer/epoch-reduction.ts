@@ -44,7 +44,9 @@ export class EpochReduction {
     this.#weight = state.weight;
   }
 
+  /** A weight of 0 does not count, whatever the value. */
   add(scalar: Scalar, weight: number): void {
+    if (weight === 0) return;
     this.#unread.push({ scalar: scalar.share(), weight });
     if (this.#unread.length >= MAX_UNREAD) void this.#settle();
   }
@@ -63,6 +65,13 @@ export class EpochReduction {
   async stateDict(): Promise<{ readonly sum: number; readonly weight: number }> {
     await this.#settle();
     return { sum: this.#sofar, weight: this.#weight };
+  }
+
+  /** Goes on from other values: those of all ranks. */
+  async replace(state: { readonly sum: number; readonly weight: number }): Promise<void> {
+    await this.#settle();
+    this.#sofar = state.sum;
+    this.#weight = state.weight;
   }
 
   #settle(): Promise<void> {

@@ -4,10 +4,12 @@ import { BatchFeed } from './batch-feed.ts';
 import type { DataSource } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
 import type { LogScope, MetricStore } from './metrics.ts';
+import type { Ranks } from './ranks.ts';
 import type { TrainingModule } from './training-module.ts';
 
 export interface EvaluationContext {
   readonly module: TrainingModule;
+  readonly ranks: Ranks;
   readonly hooks: Hooks;
   readonly metrics: MetricStore;
   readonly sources: readonly DataSource[];
@@ -54,6 +56,7 @@ export async function runEvaluation(
     for (let batchIdx = 0; ; batchIdx++) {
       const fed = await hooks.guard(`the ${stage} data`, () => feed.next());
       if (fed === undefined) break;
+      metrics.share = fed.weight ?? 1 / context.ranks.count;
       scope(true, suffix);
       await hooks.run(`on${name}BatchStart`, fed.batch, batchIdx, index);
       const output = await hooks.guard(`${stage}Step`, () =>
@@ -62,6 +65,7 @@ export async function runEvaluation(
       if (stage === 'predict') predicted.push(output);
       await hooks.run(`on${name}BatchEnd`, output, fed.batch, batchIdx, index);
       metrics.commit();
+      if (stage !== 'predict') await metrics.syncSteps(stage);
       if (stage !== 'predict') await context.logBatch?.(metrics.publishStep(stage, globalStep));
       feed.complete();
       await nextMacrotask();
@@ -74,6 +78,7 @@ export async function runEvaluation(
   // Lightning refuses logs in what follows, as they would belong to no epoch.
   context.setScope(undefined);
   if (stage === 'predict') return { names: [], predictions };
+  await metrics.syncSteps(stage);
   metrics.publishStep(stage, globalStep);
   return { names: await metrics.publishEpoch(stage, globalStep), predictions };
 }

@@ -3,6 +3,8 @@ import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
+import { combined, type PartialValue } from './rank-metrics.ts';
+import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
 
 /** A number, or one of the engine's scalar tensors. */
@@ -24,7 +26,11 @@ export interface LogOptions {
   readonly reduceFx?: ReduceFx;
   /** With several loaders, add `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
-  /** Reduce it over the ranks too; without ranks it makes no difference. Default false. */
+  /**
+   * Reduce it over the ranks too: a mean weighted by `batchSize`, else by each rank's share of the batch. All
+   * ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
+   * the metric of its own share, and that of rank 0 decides.
+   */
   readonly syncDist?: boolean;
 }
 
@@ -51,10 +57,12 @@ interface Running {
   readonly name: string;
   readonly isBatchHook: boolean;
   readonly options: Required<
-    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx'>
+    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx' | 'syncDist'>
   >;
   readonly epoch: EpochReduction;
   step: Scalar | undefined;
+  /** Of the step's value, among those of the ranks. */
+  stepWeight: number;
 }
 
 type Stage = LogScope['stage'];
@@ -67,17 +75,27 @@ const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min'
  * needs their value.
  */
 export class MetricStore {
+  /** How much of the present batch is this rank's: the weight of what its hooks log. */
+  share = 1;
   readonly #engine: EngineTensors;
+  readonly #ranks: Ranks;
   readonly #visible = new Map<string, Visible>();
   readonly #running: Record<Stage, Map<string, Running>> = {
     train: new Map(),
     validation: new Map(),
     test: new Map(),
   };
-  #staged: { name: string; scalar: Scalar; options: LogOptions; scope: LogScope }[] = [];
+  #staged: {
+    name: string;
+    scalar: Scalar;
+    options: LogOptions;
+    scope: LogScope;
+    weight: number;
+  }[] = [];
 
-  constructor(engine: EngineTensors) {
+  constructor(engine: EngineTensors, ranks: Ranks = new Ranks()) {
     this.#engine = engine;
+    this.#ranks = ranks;
   }
 
   /** Stages a value. @throws MisconfigurationError for a bad name, value or `batchSize`. */
@@ -98,20 +116,24 @@ export class MetricStore {
       );
     }
     const scalar = Scalar.of(this.#engine, name, value);
-    this.#staged.push({ name, scalar, options, scope });
+    const share = scope.isBatchHook ? this.share : 1;
+    // A rank whose share is a stand-in has logged nothing that counts.
+    const weight = share === 0 ? 0 : (options.batchSize ?? share);
+    this.#staged.push({ name, scalar, options, scope, weight });
   }
 
   /** The hook completed: what it logged counts from here on. */
   commit(): void {
     const staged = this.#staged;
     this.#staged = [];
-    for (const { name, scalar, options, scope } of staged) {
+    for (const { name, scalar, options, scope, weight } of staged) {
       const suffix = options.addDataloaderIdx === false ? '' : scope.suffix;
       const running = this.#runningOf(`${name}${suffix}`, options, scope);
-      if (running.options.onEpoch) running.epoch.add(scalar, options.batchSize ?? 1);
+      if (running.options.onEpoch) running.epoch.add(scalar, weight);
       if (running.options.onStep) {
         running.step?.release();
         running.step = scalar.share();
+        running.stepWeight = weight;
       }
       scalar.release();
     }
@@ -144,12 +166,61 @@ export class MetricStore {
         progBar: options.progBar ?? false,
         logger: options.logger ?? true,
         reduceFx,
+        syncDist: options.syncDist ?? false,
       },
       epoch: new EpochReduction(reduceFx),
       step: undefined,
+      stepWeight: 1,
     };
     this.#running[scope.stage].set(keyOf(name, isBatchHook), running);
     return running;
+  }
+
+  /** Reduces over the ranks what was logged for this step with `syncDist`. */
+  async syncSteps(stage: Stage): Promise<void> {
+    if (!this.#ranks.areMany) return;
+    const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
+    if (synced.length === 0) return;
+    const own: PartialValue[] = [];
+    for (const { step, stepWeight: weight, options } of synced) {
+      const value = (await step?.value()) ?? Number.NaN;
+      own.push({ sum: options.reduceFx === 'mean' ? value * weight : value, weight });
+    }
+    for (const [i, { sum, weight }] of (await this.#combine(synced, own)).entries()) {
+      const running = synced[i] as Running;
+      const value = running.options.reduceFx === 'mean' ? sum / weight : sum;
+      running.step?.release();
+      running.step = Scalar.ofNumber(value);
+    }
+  }
+
+  async #syncEpochs(stage: Stage): Promise<void> {
+    if (!this.#ranks.areMany) return;
+    const synced = this.#syncedOf(stage).filter(({ options }) => options.onEpoch);
+    const own = await Promise.all(synced.map(({ epoch }) => epoch.stateDict()));
+    const all = await this.#combine(synced, own);
+    for (const [i, { epoch }] of synced.entries()) await epoch.replace(all[i] as PartialValue);
+  }
+
+  #syncedOf(stage: Stage): readonly Running[] {
+    return [...this.#running[stage].values()].filter(({ options }) => options.syncDist);
+  }
+
+  /** What all ranks have of some metrics, which all have in the same order. */
+  async #combine(
+    metrics: readonly Running[],
+    own: readonly PartialValue[],
+  ): Promise<readonly PartialValue[]> {
+    const all = await this.#ranks.gather(own.map(({ sum, weight }) => ({ sum, weight })));
+    const parts = all as unknown as readonly (readonly PartialValue[])[];
+    return metrics.map(({ name, options }, i) => {
+      const values = parts.map((rank) => rank[i]).filter((part) => part !== undefined);
+      if (values.length === parts.length) return combined(options.reduceFx, values);
+      throw new MisconfigurationError(
+        `log('${name}'): with syncDist every rank must log the same metrics, in the same order.`,
+        { details: { name } },
+      );
+    });
   }
 
   /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
@@ -173,6 +244,7 @@ export class MetricStore {
 
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
+    await this.#syncEpochs(stage);
     const names: string[] = [];
     for (const running of this.#running[stage].values()) {
       const value = await running.epoch.take();
@@ -272,9 +344,10 @@ export class MetricStore {
         this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
       }
       for (const [name, stored, state, isBatchHook = true] of train) {
-        const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
-        const epoch = new EpochReduction(options.reduceFx, state);
-        const running = { name, isBatchHook, options, epoch, step: undefined };
+        const { reduceFx = 'mean', syncDist = false } = stored;
+        const options = { ...stored, reduceFx, syncDist };
+        const epoch = new EpochReduction(reduceFx, state);
+        const running = { name, isBatchHook, options, epoch, step: undefined, stepWeight: 1 };
         this.#running.train.set(keyOf(name, isBatchHook), running);
       }
     } catch (cause) {
@@ -289,7 +362,7 @@ interface StoredMetrics {
   readonly visible: readonly (readonly [string, number, number, boolean, boolean])[];
   readonly train: readonly (readonly [
     string,
-    Omit<Running['options'], 'reduceFx'> & { readonly reduceFx?: ReduceFx },
+    Omit<Running['options'], 'reduceFx' | 'syncDist'> & Pick<LogOptions, 'reduceFx' | 'syncDist'>,
     { readonly sum: number; readonly weight: number },
     boolean?,
   ])[];

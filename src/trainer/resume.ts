@@ -38,7 +38,5 @@ export async function finishFolders(
   const folders = runFolders.all(checkpointing.defaultFolder);
   const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
   if (options.mayWrite) await finishSave(storage, reader, isOwn);
-  checkpointing.resumedFrom = reader.path;
-  checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
   return await newerFiles(storage, folders, reader, owners);
 }

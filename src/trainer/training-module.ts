@@ -248,6 +248,7 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
   abstract readonly engineName: string;
   abstract setupOptimizers(): unknown;
   abstract trainStep(batch: Batch, batchIdx: number, scale: number): unknown;
+  replaceGradients?(gradients: readonly LoadedTensor[]): void | Promise<void>;
   abstract optimizerStep(clipping: GradientClipping | undefined): void | Promise<void>;
   abstract evalStep(
     stage: EvaluationStage,
