@@ -66,6 +66,7 @@ export type { LogOptions, LogValue } from './trainer/metrics.ts';
 export type { TrainerOptions, ValCheckInterval } from './trainer/options.ts';
 export { Rng, type RngState } from './trainer/rng.ts';
 export { Share } from './trainer/share.ts';
+export { stopOnSignals } from './trainer/stop-signals.ts';
 export {
   type LoaderMetrics,
   Trainer,

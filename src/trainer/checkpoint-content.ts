@@ -11,7 +11,6 @@ import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
 import { type Progress, progressToJson } from './progress.ts';
-import type { Ranks } from './ranks.ts';
 import type { Rng } from './rng.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
@@ -63,7 +62,6 @@ function callbackStates(callbacks: readonly Callback[]): JsonObject {
 /** Everything that a checkpoint is made of. */
 export interface CheckpointSources {
   readonly trainer: Trainer;
-  readonly ranks: Ranks;
   readonly module: TrainingModule;
   readonly hooks: Hooks;
   readonly metrics: MetricStore;
@@ -83,9 +81,8 @@ export interface CheckpointSources {
 export async function captureCheckpoint(sources: CheckpointSources): Promise<Snapshot> {
   const { trainer, module, hooks, metrics, rng, learningRate, data, progress, sequence } = sources;
   const { callbacks, loggers, settings } = trainer;
-  const { ranks } = sources;
+  // Before anything that may fail on one rank alone: here the ranks work together.
   const logged = await metrics.stateDict();
-  const ofRanks = ranks.areMany ? { ranks: await ranks.gather(logged.train ?? null) } : {};
   for (const logger of loggers) await hooks.guard('logger.save', () => logger.save?.());
   const val = data?.val ?? [];
   const checkpoint: Checkpoint = {
@@ -102,7 +99,6 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     shouldStop: trainer.shouldStop,
     ...(Number.isFinite(settings.maxTimeMs) ? { elapsedMs: sources.elapsedMs } : {}),
     metrics: logged,
-    ...ofRanks,
     rng: rng.stateDict(),
     dataloaders: {
       train: sources.trainPosition,

@@ -115,15 +115,10 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
   /**
    * This loader as one of several ranks reads it: of each batch a run of its items, as even as can be, so
    * that all ranks together train on the batches of one process, in as many steps. `batchSize` is that of all
-   * ranks. A rank for which a short last batch has no item left gets its first one, at weight 0: it counts
+   * ranks. A rank for which a short batch has no item left gets its first one, at weight 0: it counts
    * nowhere. The position is this loader's.
-   *
-   * @throws MisconfigurationError (`MISCONFIGURATION`) when `batchSize` is below the number of ranks.
    */
   shard(rank: number, worldSize: number): DataSource<Share<Batch>> {
-    if (this.#batchSize < worldSize) {
-      refuse('batchSize', this.#batchSize, `at least the number of ranks, ${worldSize}`);
-    }
     const share = async (indices: Uint32Array): Promise<Share<Batch>> => {
       const { items, weight } = partOf(indices, rank, worldSize);
       return new Share(await this.#build(items), weight);

@@ -67,13 +67,6 @@ export class EpochReduction {
     return { sum: this.#sofar, weight: this.#weight };
   }
 
-  /** Goes on from other values: those of all ranks. */
-  async replace(state: { readonly sum: number; readonly weight: number }): Promise<void> {
-    await this.#settle();
-    this.#sofar = state.sum;
-    this.#weight = state.weight;
-  }
-
   #settle(): Promise<void> {
     const unread = this.#unread;
     this.#unread = [];

@@ -3,7 +3,7 @@ import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
-import { combined, type PartialValue } from './rank-metrics.ts';
+import { type RankMetric, RankValues, valuesOfAll } from './rank-values.ts';
 import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
 
@@ -60,6 +60,8 @@ interface Running {
     Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx' | 'syncDist'>
   >;
   readonly epoch: EpochReduction;
+  /** What other ranks do not know of yet. */
+  readonly ofRank: RankValues;
   step: Scalar | undefined;
   /** Of the step's value, among those of the ranks. */
   stepWeight: number;
@@ -129,7 +131,10 @@ export class MetricStore {
     for (const { name, scalar, options, scope, weight } of staged) {
       const suffix = options.addDataloaderIdx === false ? '' : scope.suffix;
       const running = this.#runningOf(`${name}${suffix}`, options, scope);
-      if (running.options.onEpoch) running.epoch.add(scalar, weight);
+      if (running.options.onEpoch) {
+        const isSynced = running.options.syncDist && this.#ranks.count > 1;
+        (isSynced ? running.ofRank : running.epoch).add(scalar, weight);
+      }
       if (running.options.onStep) {
         running.step?.release();
         running.step = scalar.share();
@@ -169,6 +174,7 @@ export class MetricStore {
         syncDist: options.syncDist ?? false,
       },
       epoch: new EpochReduction(reduceFx),
+      ofRank: new RankValues(),
       step: undefined,
       stepWeight: 1,
     };
@@ -176,51 +182,40 @@ export class MetricStore {
     return running;
   }
 
-  /** Reduces over the ranks what was logged for this step with `syncDist`. */
+  /** Puts together, over the ranks, what was logged for this step with `syncDist`. */
   async syncSteps(stage: Stage): Promise<void> {
     if (!this.#ranks.areMany) return;
     const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
     if (synced.length === 0) return;
-    const own: PartialValue[] = [];
-    for (const { step, stepWeight: weight, options } of synced) {
+    const metrics: RankMetric[] = [];
+    for (const { name, step, stepWeight: weight, options } of synced) {
       const value = (await step?.value()) ?? Number.NaN;
-      own.push({ sum: options.reduceFx === 'mean' ? value * weight : value, weight });
+      metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, weight }] });
     }
-    for (const [i, { sum, weight }] of (await this.#combine(synced, own)).entries()) {
+    for (const [i, [all]] of (await valuesOfAll(metrics, this.#ranks)).entries()) {
       const running = synced[i] as Running;
-      const value = running.options.reduceFx === 'mean' ? sum / weight : sum;
       running.step?.release();
-      running.step = Scalar.ofNumber(value);
+      running.step = Scalar.ofNumber(Math.fround(all?.value ?? Number.NaN));
     }
   }
 
-  async #syncEpochs(stage: Stage): Promise<void> {
-    if (!this.#ranks.areMany) return;
+  /** The same for the epoch so far. All ranks have the same afterwards, whenever it is done. */
+  async #syncEpoch(stage: Stage): Promise<void> {
     const synced = this.#syncedOf(stage).filter(({ options }) => options.onEpoch);
-    const own = await Promise.all(synced.map(({ epoch }) => epoch.stateDict()));
-    const all = await this.#combine(synced, own);
-    for (const [i, { epoch }] of synced.entries()) await epoch.replace(all[i] as PartialValue);
+    const metrics: RankMetric[] = [];
+    for (const { name, options, ofRank } of synced) {
+      metrics.push({ name, reduceFx: options.reduceFx, values: await ofRank.take() });
+    }
+    const all = this.#ranks.areMany
+      ? await valuesOfAll(metrics, this.#ranks)
+      : metrics.map(({ values }) => values);
+    for (const [i, { epoch }] of synced.entries()) {
+      for (const { value, weight } of all[i] ?? []) epoch.add(Scalar.ofNumber(value), weight);
+    }
   }
 
   #syncedOf(stage: Stage): readonly Running[] {
     return [...this.#running[stage].values()].filter(({ options }) => options.syncDist);
-  }
-
-  /** What all ranks have of some metrics, which all have in the same order. */
-  async #combine(
-    metrics: readonly Running[],
-    own: readonly PartialValue[],
-  ): Promise<readonly PartialValue[]> {
-    const all = await this.#ranks.gather(own.map(({ sum, weight }) => ({ sum, weight })));
-    const parts = all as unknown as readonly (readonly PartialValue[])[];
-    return metrics.map(({ name, options }, i) => {
-      const values = parts.map((rank) => rank[i]).filter((part) => part !== undefined);
-      if (values.length === parts.length) return combined(options.reduceFx, values);
-      throw new MisconfigurationError(
-        `log('${name}'): with syncDist every rank must log the same metrics, in the same order.`,
-        { details: { name } },
-      );
-    });
   }
 
   /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
@@ -244,7 +239,7 @@ export class MetricStore {
 
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
-    await this.#syncEpochs(stage);
+    if (this.#ranks.count > 1) await this.#syncEpoch(stage);
     const names: string[] = [];
     for (const running of this.#running[stage].values()) {
       const value = await running.epoch.take();
@@ -269,8 +264,9 @@ export class MetricStore {
 
   /** Drops a stage's running sums, unreduced: a validation that starts again. */
   async reset(stage: Stage): Promise<void> {
-    for (const { epoch, step } of this.#running[stage].values()) {
+    for (const { epoch, ofRank, step } of this.#running[stage].values()) {
       await epoch.take();
+      await ofRank.take();
       step?.release();
     }
     this.#running[stage].clear();
@@ -323,8 +319,9 @@ export class MetricStore {
     return readings;
   }
 
-  /** All of it as JSON, for a checkpoint. */
+  /** All of it as JSON, for a checkpoint: with `syncDist` that of all ranks, which ask for it together. */
   async stateDict(): Promise<JsonObject> {
+    if (this.#ranks.count > 1) await this.#syncEpoch('train');
     const visible: JsonValue[] = [];
     for (const [name, { scalar, loggedFor, progBar, logger }] of this.#visible) {
       visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
@@ -347,7 +344,9 @@ export class MetricStore {
         const { reduceFx = 'mean', syncDist = false } = stored;
         const options = { ...stored, reduceFx, syncDist };
         const epoch = new EpochReduction(reduceFx, state);
-        const running = { name, isBatchHook, options, epoch, step: undefined, stepWeight: 1 };
+        const ofRank = new RankValues();
+        const step = undefined;
+        const running = { name, isBatchHook, options, epoch, ofRank, step, stepWeight: 1 };
         this.#running.train.set(keyOf(name, isBatchHook), running);
       }
     } catch (cause) {

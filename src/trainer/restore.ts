@@ -12,8 +12,6 @@ import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
 import { type Progress, progressFromJson } from './progress.ts';
-import { metricsOf } from './rank-metrics.ts';
-import type { Ranks } from './ranks.ts';
 import type { Rng } from './rng.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
@@ -23,7 +21,6 @@ const EVERY_GROUP: ReadonlySet<StateGroup> = new Set(['model', 'optimizer', 'gra
 /** What a checkpoint is restored into. */
 export interface RestoreTarget {
   readonly trainer: Trainer;
-  readonly ranks: Ranks;
   readonly module: TrainingModule;
   readonly hooks: Hooks;
   readonly metrics: MetricStore;
@@ -89,10 +86,9 @@ export async function restoreCallbacks(
 }
 
 async function restoreStates(document: JsonObject, target: RestoreTarget): Promise<void> {
-  const { trainer, ranks, metrics, rng, learningRate, data } = target;
+  const { trainer, metrics, rng, learningRate, data } = target;
   await restoreCallbacks(document, trainer.callbacks);
-  const logged = document.metrics ?? null;
-  metrics.loadStateDict(metricsOf(logged, document.ranks, ranks.rank, ranks.count));
+  metrics.loadStateDict(document.metrics ?? null);
   rng.loadStateDict(document.rng ?? null);
   learningRate.loadStateDict(document.lrSchedulers);
   const loaders = (document.dataloaders ?? {}) as JsonObject;

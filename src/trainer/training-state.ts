@@ -9,7 +9,6 @@ import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import { MetricStore } from './metrics.ts';
 import { type Progress, START } from './progress.ts';
-import type { Ranks } from './ranks.ts';
 import { restoreCheckpoint } from './restore.ts';
 import { Rng, type RngState } from './rng.ts';
 import type { Trainer } from './trainer.ts';
@@ -47,13 +46,11 @@ export class TrainingState {
   sanityEpoch: number | undefined;
   #standing: Standing;
   readonly #trainer: Trainer;
-  readonly #ranks: Ranks;
   readonly #module: TrainingModule;
   readonly #hooks: Hooks;
 
   constructor(trainer: Trainer, module: TrainingModule, hooks: Hooks, standing: Standing) {
     this.#trainer = trainer;
-    this.#ranks = trainer.ranks;
     this.#module = module;
     this.#hooks = hooks;
     this.#standing = standing;
@@ -109,7 +106,6 @@ export class TrainingState {
     const trainer = this.#trainer;
     const restored = await restoreCheckpoint(reader, {
       trainer,
-      ranks: this.#ranks,
       module: this.#module,
       hooks: this.#hooks,
       metrics: this.metrics,
@@ -138,7 +134,6 @@ export class TrainingState {
     const { metrics, rng, learningRate, data, loop } = this;
     return await captureCheckpoint({
       trainer: this.#trainer,
-      ranks: this.#ranks,
       module: this.#module,
       hooks: this.#hooks,
       metrics,
