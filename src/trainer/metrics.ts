@@ -3,7 +3,7 @@ import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
-import { type RankMetric, RankValues, valuesOfAll } from './rank-values.ts';
+import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-values.ts';
 import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
 
@@ -192,10 +192,10 @@ export class MetricStore {
       const value = (await step?.value()) ?? Number.NaN;
       metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, weight }] });
     }
-    for (const [i, [all]] of (await valuesOfAll(metrics, this.#ranks)).entries()) {
+    for (const [i, value] of (await valueOfAll(metrics, this.#ranks)).entries()) {
       const running = synced[i] as Running;
       running.step?.release();
-      running.step = Scalar.ofNumber(Math.fround(all?.value ?? Number.NaN));
+      running.step = Scalar.ofNumber(Math.fround(value));
     }
   }
 

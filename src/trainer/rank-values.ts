@@ -1,4 +1,5 @@
 import { MisconfigurationError } from '../errors.ts';
+import type { JsonValue } from '../format/json.ts';
 import type { ReduceFx } from './epoch-reduction.ts';
 import type { Ranks } from './ranks.ts';
 import type { Scalar } from './scalar.ts';
@@ -50,8 +51,8 @@ export interface RankMetric {
 
 /**
  * What one process would have logged in place of the ranks, value by value: of a mean the mean of the ranks' shares
- * by their weights, of a sum their sum, and so on. Worked out in double precision, so that values which are the same on
- * all ranks come out as they are.
+ * by their weights, of a sum their sum, and so on. Worked out in double precision, so that values which are the
+ * same on all ranks come out as they are.
  *
  * @throws MisconfigurationError on every rank when they have not logged the same.
  */
@@ -59,49 +60,80 @@ export async function valuesOfAll(
   metrics: readonly RankMetric[],
   ranks: Ranks,
 ): Promise<readonly (readonly WeightedValue[])[]> {
-  await checkAlike(metrics, ranks);
-  const weighted = metrics.flatMap(({ reduceFx, values }) =>
-    values.flatMap(({ value, weight }) => [
-      weight === 0 ? 0 : value * (reduceFx === 'mean' ? weight : 1),
-      weight,
-    ]),
-  );
-  const sums = [...(await ranks.reduce(weighted, 'sum'))];
-  const extremes = {
-    min: [...(await extremesOf('min', metrics, ranks))],
-    max: [...(await extremesOf('max', metrics, ranks))],
-  };
+  checkAlike(await ranks.gather(spell(metrics)), ranks);
+  const all = metrics.flatMap(({ reduceFx, values }) => values.map((each) => part(reduceFx, each)));
+  const weights = all.map(({ weight }) => weight);
+  const sums = await ranks.reduce([...all.map(({ value }) => value), ...weights], 'sum');
+  const [least, most] = await Promise.all([
+    extremesOf('min', metrics, ranks),
+    extremesOf('max', metrics, ranks),
+  ]);
+  let at = 0;
   return metrics.map(({ reduceFx, values }) =>
     values.map((): WeightedValue => {
-      const [sum = 0, weight = 0] = sums.splice(0, 2);
+      const sum = sums[at] ?? Number.NaN;
+      const weight = sums[all.length + at++] ?? 0;
       if (reduceFx === 'mean') return { value: sum / weight, weight };
       if (reduceFx === 'sum') return { value: sum, weight };
-      return { value: extremes[reduceFx].shift() ?? Number.NaN, weight };
+      return { value: (reduceFx === 'min' ? least : most).shift() ?? Number.NaN, weight };
     }),
   );
+}
+
+/** {@link valuesOfAll} for metrics of one value each, with a single message. */
+export async function valueOfAll(
+  metrics: readonly RankMetric[],
+  ranks: Ranks,
+): Promise<readonly number[]> {
+  const own = metrics.map(({ reduceFx, values: [only] }) => {
+    const { value, weight } = part(reduceFx, only ?? { value: Number.NaN, weight: 0 });
+    return [value, weight];
+  });
+  const told = (await ranks.gather([spell(metrics), ...own])) as readonly (readonly JsonValue[])[];
+  checkAlike(
+    told.map(([spelt]) => spelt ?? null),
+    ranks,
+  );
+  return metrics.map(({ reduceFx }, i) => {
+    const parts = told.map((each) => each[i + 1] as unknown as readonly [number, number]);
+    const values = parts.filter(([, weight]) => weight > 0).map(([value]) => value);
+    if (reduceFx === 'min' || reduceFx === 'max') return Math[reduceFx](...values);
+    const sum = values.reduce((all, value) => all + value, 0);
+    const weight = parts.reduce((all, [, each]) => all + each, 0);
+    return reduceFx === 'mean' ? sum / weight : sum;
+  });
+}
+
+/** What a value adds to a sum over the ranks. */
+function part(reduceFx: ReduceFx, { value, weight }: WeightedValue): WeightedValue {
+  if (weight === 0) return { value: 0, weight };
+  return { value: reduceFx === 'mean' ? value * weight : value, weight };
 }
 
 async function extremesOf(
   which: 'min' | 'max',
   metrics: readonly RankMetric[],
   ranks: Ranks,
-): Promise<readonly number[]> {
+): Promise<number[]> {
   const nothing = which === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   const own = metrics
     .filter(({ reduceFx }) => reduceFx === which)
     .flatMap(({ values }) => values.map(({ value, weight }) => (weight === 0 ? nothing : value)));
-  return own.length === 0 ? own : await ranks.reduce(own, which);
+  return own.length === 0 ? [] : [...(await ranks.reduce(own, which))];
 }
 
-async function checkAlike(metrics: readonly RankMetric[], ranks: Ranks): Promise<void> {
-  const own = metrics.map(({ name, values }) => `'${name}' ${values.length} times`).join(', ');
-  const all = await ranks.gather(own);
-  const other = all.findIndex((each) => each !== all[0]);
+/** What must be the same on every rank. */
+function spell(metrics: readonly RankMetric[]): string {
+  return metrics.map(({ name, values }) => `'${name}' ${values.length} times`).join(', ');
+}
+
+function checkAlike(spelt: readonly JsonValue[], ranks: Ranks): void {
+  const other = spelt.findIndex((each) => each !== spelt[0]);
   if (other < 0) return;
   throw ranks.share(
     new MisconfigurationError(
       `log with syncDist: every rank must log the same metrics in the same hooks, but rank 0 has logged ` +
-        `${all[0] || 'none'}, and rank ${other} ${all[other] || 'none'}.`,
+        `${String(spelt[0]) || 'none'}, and rank ${other} ${String(spelt[other]) || 'none'}.`,
     ),
   );
 }

@@ -83,7 +83,7 @@ describe.each([
       expect(without(result.states, many)).toEqual(without(expected?.states, one));
     }
     expect(filesIn(many)).toEqual(filesIn(one));
-    expect(filesIn(many)).toContain('best/epoch=5-step=42-score=0.2.ckpt');
+    expect(filesIn(many)).toContain('best/epoch=5-step=42-score=0.125.ckpt');
   });
 });
 
