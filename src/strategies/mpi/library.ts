@@ -59,6 +59,8 @@ export class MpiLibrary {
     koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
     // UCX would catch SIGSEGV, which WebAssembly needs for its own traps.
     process.env.UCX_ERROR_SIGNALS ??= '';
+    // It also patches brk and munmap while V8's threads may be inside: now and then a page of the heap was gone.
+    process.env.UCX_MEM_EVENTS ??= 'n';
     const { handleType, handles } = BINARIES[flavour];
     const library = openLibrary(koffi, flavour, path);
     const bind = (name: FunctionName): Binding =>
