@@ -16,6 +16,7 @@ export interface EvaluationContext {
   /** Batches of each source at most. */
   readonly limits: readonly number[];
   setScope(scope: LogScope | undefined): void;
+  warn(message: string): void;
   /** Sends what a batch has made visible to the loggers. */
   logBatch?(names: readonly string[]): Promise<void>;
 }
@@ -79,6 +80,14 @@ export async function runEvaluation(
   context.setScope(undefined);
   if (stage === 'predict') return { names: [], predictions };
   await metrics.syncSteps(stage);
+  const unsynced = metrics.unsynced(stage);
+  if (unsynced.length > 0) {
+    const names = unsynced.map((each) => `'${each}'`).join(', ');
+    context.warn(
+      `${names}: logged without syncDist, so each rank has the value of its own share of the data, and rank 0's decides. ` +
+        `For that of all data: log(name, value, {syncDist: true}).`,
+    );
+  }
   metrics.publishStep(stage, globalStep);
   return { names: await metrics.publishEpoch(stage, globalStep), predictions };
 }

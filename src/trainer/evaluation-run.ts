@@ -107,6 +107,7 @@ export class EvaluationRun implements Run {
     const hooks = this.#hooks;
     const { stage, end } = KINDS[this.stage];
     const ranks = this.#ranks;
+    const trainer = this.#trainer;
     await ranks.onZero(() => hooks.guard('prepareData', () => this.#module.prepareData?.()));
     await hooks.run('setup', this.stage);
     const sources = await this.#sources(options);
@@ -125,6 +126,7 @@ export class EvaluationRun implements Run {
         metrics: this.metrics,
         sources,
         limits: this.evaluationBatches,
+        warn: (message: string) => trainer.warnOnce(message),
         setScope: (scope: LogScope | undefined): void => {
           this.scope = scope;
         },

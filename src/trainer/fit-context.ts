@@ -30,6 +30,7 @@ export interface FitContext {
   /** Aborted when the run shall stop at the next hook and be resumed later. */
   readonly signal: AbortSignal | undefined;
   shouldStop(): boolean;
+  warn(message: string): void;
   /** Another rank wants to stop. */
   stop(): void;
   setScope(scope: LogScope | undefined): void;

@@ -170,6 +170,7 @@ export class FitRun implements Run {
       data,
       plan,
       signal: this.#fit.signal,
+      warn,
       shouldStop: () => this.#trainer.shouldStop,
       stop: () => {
         this.#trainer.shouldStop = true;

@@ -237,6 +237,14 @@ export class MetricStore {
     return names;
   }
 
+  /** What a stage has logged for the epoch in batches of which each rank has its own share. */
+  unsynced(stage: Stage): readonly string[] {
+    if (!this.#ranks.areMany) return [];
+    return [...this.#running[stage].values()]
+      .filter(({ options, isBatchHook }) => isBatchHook && options.onEpoch && !options.syncDist)
+      .map(({ name }) => name);
+  }
+
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
     if (this.#ranks.count > 1) await this.#syncEpoch(stage);

@@ -428,6 +428,20 @@ it('data that cannot be divided trains right on every rank, with a warning', asy
   expect(all[0]?.messages.join()).toMatch(/cannot be divided among 2 ranks/);
 });
 
+it('says once that a validation metric is of rank 0 alone', async () => {
+  class Local extends Line {
+    override validationStep(items: readonly number[]): void {
+      this.log('mine', items.length, { batchSize: items.length });
+    }
+  }
+  const all = await train({ ranks: 2, checkpoints: [{}], module: () => new Local() });
+  const warnings = all[0]?.messages.filter((text) => text.includes('syncDist')) ?? [];
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain("'mine': logged without syncDist");
+  const [one] = await train({ ranks: 1, checkpoints: [{}], module: () => new Local() });
+  expect(one?.messages).toEqual([]);
+});
+
 it('validate, test and predict share the data out; metrics are those of all', async () => {
   const strategies = localRanks(2);
   const results = await Promise.all(
