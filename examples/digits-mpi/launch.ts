@@ -28,10 +28,14 @@ export function launchCommand(mpi: Mpi, ranks: number, program: readonly string[
   return [command, ...options, '-np', String(ranks), process.execPath, ...program];
 }
 
-/** What OpenMPI wants to hear before it starts anything for root, as in a container. */
+/**
+ * For OpenMPI: it may start ranks for root, as in a container, and after SIGTERM it gives them six seconds to
+ * save, rather than one or two; it waits so long in any case.
+ */
 export const LAUNCH_ENV: Readonly<Record<string, string>> = {
   OMPI_ALLOW_RUN_AS_ROOT: '1',
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+  OMPI_MCA_odls_base_sigkill_timeout: '6',
 };
 
 /** Starts this very script on several ranks, tells them of signals, and ends as they end. */

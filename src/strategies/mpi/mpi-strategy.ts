@@ -10,6 +10,9 @@ export interface MpiStrategyOptions {
   readonly library?: string | undefined;
 }
 
+/** How long a launcher is given to print why a job ends. */
+const PRINTING_MS = 300;
+
 type Standing = 'outside' | 'inside' | 'left';
 
 /** MPI can be entered once in a process: all strategies share it. */
@@ -109,5 +112,7 @@ function abortNow({ rank, worldSize }: Launch, error: unknown): void {
   if (standing !== 'inside') return;
   standing = 'left';
   console.error(`rank ${rank} of ${worldSize} ends the job:`, error);
+  // MPICH's launcher ends its pipes with the job: what is in them then is never printed.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PRINTING_MS);
   world?.abort(Number(process.exitCode) || 1);
 }
