@@ -2,11 +2,12 @@
  * What reading a checkpoint costs, every checksum verified: `npm run bench -- load [--json] [--rounds N]`.
  * Both files are in the system's cache, as after a restart of training.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint, Trainer } from 'highwater';
 import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 import { startTorch } from './support/torch.ts';
 
@@ -20,7 +21,7 @@ for (const [size, mebibytes] of [
   ['1 GB', 1024],
 ] as const) {
   const side = sideFor(mebibytes * 2 ** 20);
-  const folder = await mkdtemp(join('runs', 'bench-'));
+  const folder = await makeFolder();
   const torch = await startTorch(TENSORS, side);
   if (torch === undefined) note('PyTorch is not installed: apt-get install python3-torch');
   const ours = join(folder, 'ours.ckpt');

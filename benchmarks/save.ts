@@ -4,12 +4,13 @@
  */
 import { spawnSync } from 'node:child_process';
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as tf from '@tensorflow/tfjs-core';
 import { ModelCheckpoint, Trainer } from 'highwater';
 import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 import { startTorch } from './support/torch.ts';
 
@@ -41,7 +42,7 @@ interface Round {
 }
 
 async function benchmark(size: string, stateBytes: number, syncBar: number): Promise<void> {
-  const folder = await mkdtemp(join('runs', 'bench-'));
+  const folder = await makeFolder();
   const side = sideFor(stateBytes);
   const module = new BigModel(side);
   const torch = await startTorch(TENSORS, side);
