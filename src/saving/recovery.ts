@@ -1,8 +1,8 @@
+import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
-import { eachAtOnce } from './each-at-once.ts';
 
 /** How many files are opened together. */
 const AT_ONCE = 32;

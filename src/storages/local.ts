@@ -5,7 +5,7 @@ import { attempting, codeOf, storageFault } from './local/fault.ts';
 import { type FileSystem, nodeFileSystem } from './local/file-system.ts';
 import { durableFolders, tryFolder } from './local/folders.ts';
 import { addName, moveName, replaceBy } from './local/naming.ts';
-import { readBytes, readCheckedBytes } from './local/read.ts';
+import { readBytes, readParts } from './local/read.ts';
 import { sweepFolder } from './local/sweep.ts';
 import { localWriter } from './local/writer.ts';
 import type { Storage } from './storage.ts';
@@ -55,10 +55,8 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
     read(path, range) {
       return attempting(fs, { action: 'read', path }, () => readBytes(fs, path, range));
     },
-    readChecked(path, ranges, each) {
-      return attempting(fs, { action: 'read', path }, () =>
-        readCheckedBytes(fs, path, ranges, each),
-      );
+    readParts(path, ranges, each) {
+      return attempting(fs, { action: 'read', path }, () => readParts(fs, path, ranges, each));
     },
     stat(path) {
       return attempting(fs, { action: 'look at', path }, () => entryAt(fs, path));
