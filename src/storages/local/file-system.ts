@@ -128,7 +128,8 @@ async function syncFolder(folder: string): Promise<void> {
   } catch (error) {
     if (!CANNOT_SYNC_FOLDERS.includes((error as NodeJS.ErrnoException).code)) throw error;
   } finally {
-    await handle.close();
+    // Nothing is lost with a folder that was only looked at, so nobody waits.
+    handle.close().catch(() => {});
   }
 }
 
