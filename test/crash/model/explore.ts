@@ -1,3 +1,5 @@
+import type { ModelCheckpoint } from '../../../src/index.ts';
+import type { SaveReport } from '../../../src/saving/save-job.ts';
 import { systemError } from '../../../src/storages/local/fault.ts';
 import type { FileSystem } from '../../../src/storages/local/file-system.ts';
 import { localFiles } from '../../../src/storages/local.ts';
@@ -110,15 +112,17 @@ class Exploring {
     const count = before.promised === NOTHING ? (this.#workload.processes ?? 1) : 1;
     const ckptPath = count === 1 ? 'last' : undefined;
     for (const maxEpochs of ends) {
-      const processes = Array.from({ length: count }, async () => {
-        const { storage, acknowledged: onSaved } = promises.process(fs);
+      const processes = Array.from({ length: count }, async (_, i) => {
+        const process = count === 1 ? undefined : i;
+        const { storage, acknowledged, kept } = promises.process(fs, process);
+        const onSaved = ({ paths }: SaveReport): void => acknowledged(paths);
         const onResumed = (path: string): unknown => sources.add(path);
-        const options = { storage, maxEpochs, ckptPath, onSaved, onResumed } as const;
-        return await train(this.#workload, options);
-      });
-      for (const { error } of await Promise.all(processes)) {
+        const options = { storage, process, maxEpochs, ckptPath, onSaved, onResumed } as const;
+        const { error, callbacks } = await train(this.#workload, options);
         if (error !== undefined) this.#report('training ends with an error', String(error));
-      }
+        else kept(callbacks.flatMap(keptBy));
+      });
+      await Promise.all(processes);
     }
     cut('the end');
     return crashes;
@@ -145,9 +149,10 @@ class Exploring {
       if (typeof stored === 'object' || (stored === 'damaged' && this.given.has(path))) continue;
       yield ['a visible checkpoint is not whole', `${path} ${stored ?? 'leads nowhere'}`];
     }
-    for (const [path, step] of promised.names) {
+    for (const [path, { step, process }] of promised.names) {
       const stored = checkpoints.get(path);
-      if (typeof stored === 'object' && stored.step >= step) continue;
+      const isThere = typeof stored === 'object' && stored.step >= step;
+      if (isThere && (process === undefined || stored.process === process)) continue;
       yield ['an acknowledged save is gone', `${path} of step ${step}`];
     }
     for (const [stateKey, score] of promised.bestScores) {
@@ -211,6 +216,11 @@ async function recover(workload: Workload, state: DiskState): Promise<Recovery> 
   };
 }
 
+/** The files that a callback counts as its own. */
+function keptBy({ bestKModels, bestModelPath, lastModelPath }: ModelCheckpoint): string[] {
+  return [...bestKModels.keys(), bestModelPath, lastModelPath].filter((path) => path !== '');
+}
+
 /** The same for two crashes from which the same follows. */
 function keyOf({ state, promised, sources }: Crash): string {
   const { names, bestScores, newestStep } = promised;
@@ -230,7 +240,7 @@ function described({ effect, state, promised, sources }: Crash): string {
     const what = typeof stored === 'object' ? `step ${stored.step}` : stored;
     return `${path} #${entry.id} (${what})`;
   });
-  const names = [...promised.names].map(([path, step]) => `${path} of step ${step}`);
+  const names = [...promised.names].map(([path, { step }]) => `${path} of step ${step}`);
   return [
     `  the power is cut before: ${effect}`,
     ...disk.map((line) => `    disk: ${line}`),

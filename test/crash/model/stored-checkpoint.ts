@@ -8,6 +8,8 @@ import { LEARNING_RATE } from './training.ts';
 export interface StoredCheckpoint {
   readonly step: number;
   readonly isFull: boolean;
+  /** Which of several processes saved it. */
+  readonly process: number;
   /** By the name it was ranked under: whose it is, and its score. */
   readonly ranked: ReadonlyMap<string, { readonly stateKey: string; readonly score: number }>;
   /** All that two runs of the same bits agree in. */
@@ -41,6 +43,7 @@ function look(bytes: Uint8Array): StoredCheckpoint | 'damaged' | 'wrong' {
     return {
       step,
       isFull: document.kind === 'full',
+      process: Number((document.hyperParameters as JsonObject | undefined)?.process),
       ranked: new Map(
         names.flatMap(({ path, stateKey = '', score }) =>
           score === undefined ? [] : [[path, { stateKey, score }]],

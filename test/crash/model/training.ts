@@ -40,9 +40,10 @@ export interface Workload {
 class Model extends ArrayModule {
   readonly #losses: readonly number[];
 
-  constructor({ losses, isLarge = false }: Workload) {
+  constructor({ losses, isLarge = false }: Workload, process: number) {
     super({ steps: [0], ...(isLarge && { ballast: new Float32Array(2 ** 20) }) });
     this.#losses = losses;
+    this.saveHyperparameters({ process });
   }
   override trainingStep(): LossAndGradients {
     const steps = this.weight('steps');
@@ -67,6 +68,8 @@ class Reporting extends ModelCheckpoint {
 
 export interface TrainingOptions {
   readonly storage: Storage;
+  /** Which of several processes it is; stands in its checkpoints. Default 0. */
+  readonly process?: number | undefined;
   readonly maxEpochs?: number;
   readonly ckptPath?: 'last' | undefined;
   /** A save is acknowledged. */
@@ -87,13 +90,20 @@ export interface Outcome {
 export async function train(workload: Workload, options: TrainingOptions): Promise<Outcome> {
   const {
     storage,
+    process = 0,
     maxEpochs = epochsOf(workload),
     ckptPath,
     onSaved = () => {},
     onResumed,
   } = options;
   const warnings: string[] = [];
-  const callbacks = workload.callbacks.map((options) => new Reporting(options, onSaved));
+  // All callbacks that have a name in a save are told of it.
+  const reports = new Set<SaveReport>();
+  const saved = (report: SaveReport): void => {
+    if (!reports.has(report)) onSaved(report);
+    reports.add(report);
+  };
+  const callbacks = workload.callbacks.map((options) => new Reporting(options, saved));
   const trainer = new Trainer({
     logger: false,
     enableProgressBar: false,
@@ -112,7 +122,7 @@ export async function train(workload: Workload, options: TrainingOptions): Promi
   let error: unknown;
   try {
     const trainDataloaders = Array.from({ length: BATCHES }, () => 0);
-    await trainer.fit(new Model(workload), { trainDataloaders, ckptPath });
+    await trainer.fit(new Model(workload, process), { trainDataloaders, ckptPath });
   } catch (thrown) {
     error = thrown;
   }

@@ -56,7 +56,7 @@ export const workloads: readonly Workload[] = [
   {
     name: 'weights-and-full',
     callbacks: [
-      { ...best, filename: 'weights-{step}', saveTopK: 2, saveWeightsOnly: true },
+      { ...best, filename: 'weights-{step}', saveWeightsOnly: true },
       { filename: 'full-{step}', saveLast: true },
     ],
     losses: [4, 3, 5, 2],
@@ -115,6 +115,15 @@ export const workloads: readonly Workload[] = [
     before: (fs) => put(fs, 'last.ckpt', 'no checkpoint'),
   },
   {
+    name: 'unflushed-folder',
+    callbacks: [{ filename, saveLast: true }],
+    losses: [1, 1],
+    // By a process that was killed before it could flush their names.
+    before: async (fs) => {
+      for (const folder of ['/runs', FOLDER]) await fs.mkdir(folder);
+    },
+  },
+  {
     name: 'without-links',
     callbacks: [{ ...best, saveTopK: 2, saveLast: true }],
     losses: [4, 3, 5, 2],
@@ -143,6 +152,14 @@ export const workloads: readonly Workload[] = [
     callbacks: [{ ...best, saveLast: true }],
     losses: [3, 4, 2, 1],
     processes: 2,
+    endsOtherwise: 'each process has files of its own, and one of the two goes on',
+  },
+  {
+    name: 'two-processes-without-links',
+    callbacks: [{ ...best, saveLast: true }],
+    losses: [2, 1],
+    processes: 2,
+    withoutLinks: true,
     endsOtherwise: 'each process has files of its own, and one of the two goes on',
   },
 ];
