@@ -24,21 +24,7 @@ const order = 'test/storages/local-order.test.ts';
 const writers = 'test/crash/two-writers.test.ts';
 const flushes = 'test/storages/local-flushes.test.ts';
 
-const performing = `    const bytes = await this.#publish(pending, this.#checksum);
-    const { names, removals, journal, isAwaited, onDurable } = pending.job;
-    const { captureMs, waitedMs } = pending;
-    const writeMs = performance.now() - began;
-    for (const { path } of removals) await this.#storage.remove(path);
-    await appendJournal(this.#storage, journal);
-    await onDurable?.({
-      paths: names.map(({ path }) => path),
-      bytes,
-      captureMs,
-      writeMs,
-      waitedMs: isAwaited ? waitedMs + writeMs : waitedMs,
-    });
-`;
-
+const publishing = `    const bytes = await this.#publish(pending, this.#checksum);`;
 /** Every flush, every atomic change of a name, and every order that something relies on, taken away. */
 export const mutants: readonly Mutant[] = [
   {
@@ -184,23 +170,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'old files are removed before the new ones are there',
     file: saver,
-    find: `    const bytes = await this.#publish(pending, this.#checksum);`,
+    find: publishing,
     replace: `    for (const { path } of pending.job.removals) await this.#storage.remove(path);
-    const bytes = await this.#publish(pending, this.#checksum);`,
+${publishing}`,
   },
   {
     name: 'a save is acknowledged before it is published',
     file: saver,
-    find: performing,
-    replace: performing
-      .replace('const bytes = await', 'const publishing =')
-      .replace(
-        '    for (const { path } of removals)',
-        '    const bytes = 0;\n    for (const { path } of [])',
-      )
-      .concat(
-        '    await publishing;\n    for (const { path } of removals) await this.#storage.remove(path);\n',
-      ),
+    find: publishing,
+    replace: `    const { onDurable: early, names: paths } = pending.job;
+    const nothing = { bytes: 0, captureMs: 0, writeMs: 0, waitedMs: 0 };
+    await early?.({ paths: paths.map(({ path }) => path), ...nothing });
+${publishing}`,
   },
   {
     name: '`flush` and the end of `fit` do not wait for the saves',
