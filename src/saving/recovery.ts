@@ -1,8 +1,9 @@
 import { eachAtOnce } from '../each-at-once.ts';
-import { CheckpointFileError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
+import { savedBy } from './save-job.ts';
 
 /** How many files are opened together. */
 const AT_ONCE = 32;
@@ -105,8 +106,7 @@ export async function filesAfter(
   const newer: string[] = [];
   await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
     const document = await documentIn(storage, path);
-    const save = document?.save as StoredSave | undefined;
-    const isTheirs = save?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
+    const isTheirs = savedBy(document)?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
     if (isTheirs && orderOf(document ?? {}).globalStep > globalStep) newer.push(path);
   });
   return newer.sort();
@@ -132,8 +132,9 @@ export async function rankedFiles(
   const look = async (path: string): Promise<void> => {
     const document = await documentIn(storage, path);
     const order = orderOf(document ?? {});
-    const save = document?.save as StoredSave | undefined;
-    const name = save?.names?.find((name) => name.path === path && name.stateKey === stateKey);
+    const name = savedBy(document)?.names?.find(
+      (name) => name.path === path && name.stateKey === stateKey,
+    );
     if (name?.score === undefined || order.sequence > sequence) return;
     found.push({ path, score: name.score, sequence: order.sequence });
   };
@@ -146,9 +147,15 @@ async function documentIn(storage: Storage, path: string): Promise<JsonObject | 
   try {
     return (await CheckpointReader.open(storage, path)).document;
   } catch (error) {
-    if (error instanceof CheckpointFileError) return undefined;
+    if (error instanceof CheckpointFileError || isGone(error)) return undefined;
     throw error;
   }
+}
+
+/** Another process of this folder has removed the file meanwhile. */
+function isGone(error: unknown): boolean {
+  if (error instanceof StorageError) return error.kind === 'NotFound';
+  return error instanceof HighwaterError && error.code === 'CHECKPOINT_NOT_FOUND';
 }
 
 async function openOrSetAside(
@@ -164,13 +171,14 @@ async function openOrSetAside(
   }
 }
 
-/** Only a file that is damaged moves; one that is merely newer than this version, or gone, stays. */
+/** Only a file that is damaged moves; one that is merely newer than this version stays, and is an error. */
 async function setAside(
   storage: Storage,
   path: string,
   error: unknown,
   warn: (message: string) => void,
 ): Promise<void> {
+  if (isGone(error)) return;
   if (!(error instanceof CheckpointFileError) || error.code !== 'CHECKPOINT_INVALID') throw error;
   let aside = `${path}.corrupt`;
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
@@ -178,70 +186,8 @@ async function setAside(
   warn(`${error.message} It is set aside as '${aside}'.`);
 }
 
-function orderOf(document: JsonObject): SaveOrder {
+/** When the checkpoint with this document was saved. */
+export function orderOf(document: JsonObject): SaveOrder {
   const { globalStep, sequence } = document;
   return { globalStep: Number(globalStep ?? 0), sequence: Number(sequence ?? 0) };
-}
-
-/**
- * Finishes the hook in which a checkpoint was saved, when a crash cut it short: gives the file the names
- * that are missing or still hold an older save, then removes what was to go. Nothing outside `isOwn`.
- */
-export async function finishSave(
-  storage: Storage,
-  reader: CheckpointReader,
-  isOwn: (path: string) => boolean,
-): Promise<void> {
-  const save = reader.document?.save as StoredSave | undefined;
-  if (save === undefined) return;
-  for (const { path, linkTo, weightsOnly } of save.names ?? []) {
-    if (path === reader.path || weightsOnly === true || !isOwn(path)) continue;
-    if (
-      linkTo === undefined
-        ? await holds(storage, path, reader)
-        : (await storage.stat(path))?.target === linkTo
-    ) {
-      continue;
-    }
-    if (linkTo !== undefined && isOwn(linkTo))
-      await storage.symlink(linkTo, path, { replace: true });
-    else if (linkTo === undefined && !(await storage.link(reader.path, path, { replace: true }))) {
-      await copyFile(storage, reader.path, path);
-    }
-  }
-  for (const path of save.removals ?? []) if (isOwn(path)) await storage.remove(path);
-}
-
-interface StoredSave {
-  readonly names?: readonly {
-    readonly path: string;
-    readonly linkTo?: string;
-    readonly weightsOnly?: boolean;
-    readonly stateKey?: string;
-    readonly score?: number;
-  }[];
-  readonly removals?: readonly string[];
-}
-
-/** Whether a name holds this very save already. A file there that is no checkpoint is left alone. */
-async function holds(storage: Storage, path: string, reader: CheckpointReader): Promise<boolean> {
-  if ((await storage.stat(path)) === undefined) return false;
-  try {
-    const there = orderOf((await CheckpointReader.open(storage, path)).document ?? {});
-    const here = orderOf(reader.document ?? {});
-    return there.globalStep >= here.globalStep && there.sequence >= here.sequence;
-  } catch {
-    return true;
-  }
-}
-
-async function copyFile(storage: Storage, from: string, to: string): Promise<void> {
-  const writer = await storage.writer(to);
-  try {
-    await writer.write([await storage.read(from)]);
-    await writer.publish({ replace: true });
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
 }

@@ -1,6 +1,7 @@
-import type { Decision, Note } from '../checkpoint/decide.ts';
+import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
+import type { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
@@ -21,6 +22,8 @@ export interface CheckpointOwner {
   renamePath(from: string, to: string): void;
   /** A save with files of this callback is durable. */
   onSaved(report: SaveReport): void;
+  /** A file of this callback could not be saved. */
+  onSaveFailed(save: PlannedSave): void;
 }
 
 /** What drives a callback that saves: the Trainer, or whatever else runs a training loop. */
@@ -42,6 +45,8 @@ export interface CheckpointSource {
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
   announce(owner: CheckpointOwner): Promise<void>;
+  /** Takes the error of a save that failed. Absent: the next hook throws it. */
+  readonly saveFailed?: (error: HighwaterError) => void;
   position(): { readonly epoch: number; readonly globalStep: number };
 }
 
@@ -152,7 +157,9 @@ export class Checkpointing {
       submitted.flatMap(({ owner, decision }) =>
         decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          return { ...save, weightsOnly, stateKey };
+          const onFailed = ({ path, displaces = [] }: SaveName): void =>
+            owner.onSaveFailed({ ...save, path, displaces });
+          return { ...save, weightsOnly, stateKey, onFailed };
         }),
       ),
     );
@@ -172,6 +179,7 @@ export class Checkpointing {
         removals,
         journal: this.#journal(submitted),
         isAwaited: this.#waits,
+        ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
         onRenamed: (from, to) => {
           for (const owner of this.#source.owners) owner.renamePath(from, to);
         },

@@ -2,7 +2,7 @@ import { isInside } from '../checkpoint/folder.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { finishSave } from '../saving/recovery.ts';
+import { finishSave } from '../saving/finish-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
 import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
