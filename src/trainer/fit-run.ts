@@ -165,10 +165,10 @@ export class FitRun implements Run {
     };
     const standing =
       found === undefined ? state.goOn(data) : await this.#resume(found.reader, data, learningRate);
-    const { progress: from, elapsedMs } = standing;
+    const { progress: from, elapsedMs, ending } = standing;
     // A finished run goes on when its limits were raised.
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
-    const loop = new FitLoop(context, start, elapsedMs);
+    const loop = new FitLoop(context, start, elapsedMs, ending);
     state.loop = loop;
     const { isNothingLeft } = loop;
     if (found !== undefined) {
@@ -208,6 +208,7 @@ export class FitRun implements Run {
 
   /** The saves of a train end that a crash has prevented; none when the run had ended. */
   async #closeRun(loop: FitLoop): Promise<void> {
+    this.#state.sanityEpoch = undefined;
     this.#maySave = !this.#settings.fastDevRun;
     await loop.saveTrainEnd();
     await this.checkpointing.flush();

@@ -5,14 +5,16 @@ import type { JsonObject, JsonValue } from '../format/json.ts';
  * What comes next in training. The fit loop is a walk from one to the next, and a checkpoint stores where
  * it stands: so a resume goes on with the very hook that would have come next.
  *
- * epochStart → batch → batchSave → (validation → validationSave →) batch … → epochEnd → epochSave →
- * epochStart … → trainEnd → trainSave → finished
+ * epochStart → batch → batchEnd → batchSave → (validation → validationEnd → validationSave →) batch … →
+ * epochEnd → epochSave → epochStart … → trainEnd → trainSave → finished
  */
 export type NextStep =
   | 'epochStart'
   | 'batch'
+  | 'batchEnd'
   | 'batchSave'
   | 'validation'
+  | 'validationEnd'
   | 'validationSave'
   | 'epochEnd'
   | 'epochSave'
@@ -23,8 +25,10 @@ export type NextStep =
 const NEXT_STEPS: ReadonlySet<string> = new Set<NextStep>([
   'epochStart',
   'batch',
+  'batchEnd',
   'batchSave',
   'validation',
+  'validationEnd',
   'validationSave',
   'epochEnd',
   'epochSave',

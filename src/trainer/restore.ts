@@ -8,6 +8,7 @@ import { type FeedPosition, restoreSource } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { callbacksByKey, sourcesOf } from './checkpoint-content.ts';
 import type { FitData } from './fit-data.ts';
+import type { Ending } from './fit-loop.ts';
 import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
@@ -35,6 +36,8 @@ export interface RestoredPosition {
   readonly sequence: number;
   /** Training time of the runs before, in milliseconds. */
   readonly elapsedMs: number;
+  /** For the hooks that come next, when they need it. */
+  readonly ending: Ending | undefined;
 }
 
 /**
@@ -70,6 +73,7 @@ export async function restoreCheckpoint(
     progress,
     sequence: Number(document.sequence ?? 0),
     elapsedMs: Number(document.elapsedMs ?? 0),
+    ending: document.ending as unknown as Ending | undefined,
   };
 }
 
