@@ -13,6 +13,7 @@ import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning
 import type { LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { inFile } from './restore.ts';
 import { beginLoggers, finishFolders } from './resume.ts';
 import type { Rng } from './rng.ts';
 import type { Run } from './run.ts';
@@ -139,7 +140,9 @@ export class FitRun implements Run {
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
     const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
-    await hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+    const begin = (): Promise<void> =>
+      hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+    await (found === undefined ? begin() : inFile(found.reader.path, begin));
     this.checkpointing.defaultFolder =
       found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
     await this.#prepare();
@@ -164,7 +167,9 @@ export class FitRun implements Run {
       completed: (hook, info = {}) => this.#completed(hook, info),
     };
     const standing =
-      found === undefined ? state.goOn(data) : await this.#resume(found.reader, data, learningRate);
+      found === undefined
+        ? state.goOn(data)
+        : await inFile(found.reader.path, () => this.#resume(found.reader, data, learningRate));
     const { progress: from, elapsedMs, ending } = standing;
     // A finished run goes on when its limits were raised.
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;

@@ -77,7 +77,7 @@ export function progressFromJson(json: JsonValue | undefined): Progress {
   const stored = (typeof json === 'object' && json !== null ? json : {}) as JsonObject;
   const fail = (field: string): never => {
     throw new CheckpointFileError(
-      `The stored loop state holds ${String(stored[field])} as ${field}.`,
+      `The stored loop state holds ${JSON.stringify(stored[field])} as ${field}.`,
     );
   };
   const count = (field: string): number => {

@@ -120,7 +120,8 @@ export class TrainingState {
     this.#standing = { ...this.#standing, ...restored, data: undefined };
     trainer.resumedFrom = reader.path;
     trainer.shouldStop = reader.document?.shouldStop === true;
-    this.sanityEpoch = Number(reader.document?.epoch ?? 0);
+    const { epoch } = reader.document ?? {};
+    this.sanityEpoch = Number.isSafeInteger(epoch) ? Number(epoch) : restored.progress.epoch;
     const isMidEpoch = !['epochStart', 'finished'].includes(restored.progress.next);
     if (isMidEpoch && !isExactlyResumable(data.train)) {
       trainer.warnOnce(
