@@ -1,8 +1,8 @@
+import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
 import { isContained } from './containment.ts';
-import { eachAtOnce } from './each-at-once.ts';
 import { orderOf, type SaveOrder, type StoredName, storedSave } from './stored-save.ts';
 
 /** How many files are opened together. */

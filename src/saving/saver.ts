@@ -38,6 +38,8 @@ export class Saver {
   readonly #queue: Pending[] = [];
   readonly #roomWaiters: (() => void)[] = [];
   #running: Promise<void> | undefined;
+  /** What was decided is written down beside the saves: it holds up none of them. */
+  #journal: Promise<void> = Promise.resolve();
   #failure: HighwaterError | undefined;
   #checksum: Checksum | undefined;
 
@@ -94,12 +96,13 @@ export class Saver {
   }
 
   /**
-   * Resolves when every save so far is durable.
+   * Resolves when every save so far is durable, and the journal written.
    *
    * @throws HighwaterError (`SAVE_FAILED`) with the path and the cause, once for each failure.
    */
   async flush(): Promise<void> {
     await this.#running;
+    await this.#journal;
     this.throwIfFailed();
   }
 
@@ -143,7 +146,7 @@ export class Saver {
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
     for (const { path } of removals) await this.#storage.remove(path);
-    await appendJournal(this.#storage, journal);
+    this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
     await onDurable?.({
       paths: names.map(({ path }) => path),
       bytes,
