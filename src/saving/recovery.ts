@@ -1,8 +1,7 @@
 import { eachAtOnce } from '../each-at-once.ts';
-import { CheckpointFileError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
-import { isContained } from './containment.ts';
 import { orderOf, type SaveOrder, type StoredName, storedSave } from './stored-save.ts';
 
 /** How many files are opened together. */
@@ -141,9 +140,15 @@ async function saidBy(
     const { document } = await CheckpointReader.open(storage, path);
     return { ...orderOf(document), names: storedSave(document).names };
   } catch (error) {
-    if (error instanceof CheckpointFileError) return undefined;
+    if (error instanceof CheckpointFileError || isGone(error)) return undefined;
     throw error;
   }
+}
+
+/** Another process of this folder has removed the file meanwhile. */
+function isGone(error: unknown): boolean {
+  if (error instanceof StorageError) return error.kind === 'NotFound';
+  return error instanceof HighwaterError && error.code === 'CHECKPOINT_NOT_FOUND';
 }
 
 async function openOrSetAside(
@@ -159,79 +164,17 @@ async function openOrSetAside(
   }
 }
 
-/** Only a file that is damaged moves; one that is merely newer than this version, or gone, stays. */
+/** Only a file that is damaged moves; one that is merely newer than this version stays, and is an error. */
 async function setAside(
   storage: Storage,
   path: string,
   error: unknown,
   warn: (message: string) => void,
 ): Promise<void> {
+  if (isGone(error)) return;
   if (!(error instanceof CheckpointFileError) || error.code !== 'CHECKPOINT_INVALID') throw error;
   let aside = `${path}.corrupt`;
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
   await storage.rename(path, aside);
   warn(`${error.message} It is set aside as '${aside}'.`);
-}
-
-/**
- * Finishes the hook in which a checkpoint was saved, when a crash cut it short: gives the file the names
- * that are missing or still hold an older save, then removes what was to go. Nothing outside `folders`, whatever
- * the file claims.
- *
- * @throws CheckpointFileError when what the file says of its save cannot be understood.
- */
-export async function finishSave(
-  storage: Storage,
-  reader: CheckpointReader,
-  folders: readonly CheckpointFolder[],
-): Promise<void> {
-  const { names, removals } = storedSave(reader.document);
-  const isOwn = async (path: string): Promise<boolean> => {
-    for (const folder of folders) if (await isContained(storage, folder.path, path)) return true;
-    return false;
-  };
-  for (const { path, linkTo, weightsOnly } of names) {
-    if (path === reader.path || weightsOnly === true || !(await isOwn(path))) continue;
-    if (linkTo === undefined) {
-      if (await holds(storage, path, reader, isOwn)) continue;
-      if (await storage.link(reader.path, path, { replace: true })) continue;
-      await copyFile(storage, reader.path, path);
-    } else if ((await isOwn(linkTo)) && (await storage.stat(path))?.target !== linkTo) {
-      await storage.symlink(linkTo, path, { replace: true });
-    }
-  }
-  for (const path of removals) if (await isOwn(path)) await storage.remove(path);
-}
-
-/**
- * Whether a name holds this very save already. A file there that is no checkpoint, or that lies elsewhere, is left
- * alone.
- */
-async function holds(
-  storage: Storage,
-  path: string,
-  reader: CheckpointReader,
-  isOwn: (path: string) => Promise<boolean>,
-): Promise<boolean> {
-  const entry = await storage.stat(path);
-  if (entry === undefined) return false;
-  if (entry.target !== undefined && !(await isOwn(entry.target))) return true;
-  try {
-    const there = orderOf((await CheckpointReader.open(storage, path)).document);
-    const here = orderOf(reader.document);
-    return there.globalStep >= here.globalStep && there.sequence >= here.sequence;
-  } catch {
-    return true;
-  }
-}
-
-async function copyFile(storage: Storage, from: string, to: string): Promise<void> {
-  const writer = await storage.writer(to);
-  try {
-    await writer.write([await storage.read(from)]);
-    await writer.publish({ replace: true });
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
 }

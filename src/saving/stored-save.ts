@@ -1,15 +1,9 @@
 import { CheckpointFileError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { SaveName } from './save-job.ts';
 
 /** A name that the hook gave to what it saved, as the file itself tells. */
-export interface StoredName {
-  readonly path: string;
-  /** A symbolic link to this path. */
-  readonly linkTo?: string;
-  readonly weightsOnly?: boolean;
-  readonly stateKey?: string;
-  readonly score?: number;
-}
+export type StoredName = Omit<SaveName, 'replaces'>;
 
 /** All that the hook in which a checkpoint was saved had to do: what a crash may have cut short. */
 export interface StoredSave {
@@ -50,11 +44,12 @@ function countOf(value: JsonValue | undefined): number {
 
 function isName(value: JsonValue): boolean {
   if (!isObject(value)) return false;
-  const { path, linkTo, weightsOnly, stateKey, score } = value;
+  const { path, role, linkTo, weightsOnly, stateKey, score } = value;
   return (
     isString(path) &&
+    isString(role) &&
     [linkTo, stateKey].every((text) => text === undefined || isString(text)) &&
-    (weightsOnly === undefined || typeof weightsOnly === 'boolean') &&
+    typeof weightsOnly === 'boolean' &&
     (score === undefined || typeof score === 'number')
   );
 }

@@ -1,6 +1,7 @@
-import type { Decision, Note } from '../checkpoint/decide.ts';
+import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
+import type { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
@@ -22,6 +23,8 @@ export interface CheckpointOwner {
   renamePath(from: string, to: string): void;
   /** A save with files of this callback is durable. */
   onSaved(report: SaveReport): void;
+  /** A file of this callback could not be saved. */
+  onSaveFailed(save: PlannedSave): void;
 }
 
 /** What drives a callback that saves: the Trainer, or whatever else runs a training loop. */
@@ -43,6 +46,8 @@ export interface CheckpointSource {
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
   announce(owner: CheckpointOwner): Promise<void>;
+  /** Takes the error of a save that failed. Absent: the next hook throws it. */
+  readonly saveFailed?: (error: HighwaterError) => void;
   position(): { readonly epoch: number; readonly globalStep: number };
 }
 
@@ -158,7 +163,9 @@ export class Checkpointing {
       submitted.flatMap(({ owner, decision }) =>
         decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          return { ...save, weightsOnly, stateKey };
+          const onFailed = ({ path, displaces = [] }: SaveName): void =>
+            owner.onSaveFailed({ ...save, path, displaces });
+          return { ...save, weightsOnly, stateKey, onFailed };
         }),
       ),
     );
@@ -178,6 +185,7 @@ export class Checkpointing {
         removals,
         journal: this.#journal(submitted),
         isAwaited: this.#waits,
+        ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
         onRenamed: (from, to) => {
           for (const owner of this.#source.owners) owner.renamePath(from, to);
         },

@@ -79,6 +79,9 @@ export class FitRun implements Run {
         },
         position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
         maySave: () => this.#maySave,
+        ...(settings.onSaveError === 'warn' && {
+          saveFailed: ({ message }) => trainer.warnOnce(`${message} Training goes on.`),
+        }),
       },
       storage,
       saver,

@@ -4,7 +4,7 @@ import type { EngineState, StateGroup } from '../engines/engine.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { finishSave } from '../saving/recovery.ts';
+import { finishSave } from '../saving/finish-save.ts';
 import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { orderOf } from '../saving/stored-save.ts';

@@ -1,7 +1,7 @@
 import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { finishSave } from '../saving/recovery.ts';
+import { finishSave } from '../saving/finish-save.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
 import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
