@@ -29,13 +29,13 @@ export function launchCommand(mpi: Mpi, ranks: number, program: readonly string[
 }
 
 /**
- * For OpenMPI: it may start ranks for root, as in a container, and after SIGTERM it gives them six seconds to
- * save, rather than one or two; it waits so long in any case.
+ * For OpenMPI: it may start ranks for root, as in a container; and at SIGTERM it waits three seconds, rather than one,
+ * before it passes it on, and again before it kills, so that a save has the time.
  */
 export const LAUNCH_ENV: Readonly<Record<string, string>> = {
   OMPI_ALLOW_RUN_AS_ROOT: '1',
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
-  OMPI_MCA_odls_base_sigkill_timeout: '6',
+  OMPI_MCA_odls_base_sigkill_timeout: '3',
 };
 
 /** Starts this very script on several ranks, tells them of signals, and ends as they end. */

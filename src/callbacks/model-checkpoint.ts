@@ -1,4 +1,10 @@
-import { type Decision, decide, type Note, needsMetrics } from '../checkpoint/decide.ts';
+import {
+  type Decision,
+  decide,
+  type Note,
+  needsMetrics,
+  type PlannedSave,
+} from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import {
   checkTemplateContained,
@@ -23,6 +29,7 @@ import {
   stateToJson,
 } from '../checkpoint/state.ts';
 import { resolveSaveOnTrainEpochEnd } from '../checkpoint/triggers.ts';
+import { withoutSave } from '../checkpoint/unsaved.ts';
 import { VersionMemory } from '../checkpoint/version-memory.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
@@ -330,6 +337,7 @@ export class ModelCheckpoint implements Callback {
   async loadStateDict(json: JsonValue): Promise<void> {
     const trainer = this.#trainer;
     this.#state = await restoredState(json, this.#state, this.#options, {
+      isInside: async (path) => (await trainer?.checkpointing.isInside(this.dirpath, path)) ?? true,
       isTaken: async (path) => (await trainer?.checkpointing.isTaken(path)) ?? true,
       rankedFiles: async () => (await trainer?.checkpointing.rankedFiles(this)) ?? [],
       warn: (message) => trainer?.warnOnce(message),
@@ -338,6 +346,12 @@ export class ModelCheckpoint implements Callback {
 
   onSaved(report: SaveReport): void {
     this.#lastSave = report;
+  }
+
+  /** A file could not be saved: what it was to displace is kept on. */
+  onSaveFailed(save: PlannedSave): void {
+    this.#state = withoutSave(this.#state, this.#options, save);
+    this.#versions.free(save.path);
   }
 
   /** The saver gave a file another version, because another process took its name meanwhile. */

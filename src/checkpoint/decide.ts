@@ -20,6 +20,14 @@ export interface PlannedSave {
   /** A symbolic link to this path instead of a file. */
   readonly linkTo?: string;
   readonly score?: number;
+  /** What the callback kept in its place until now, and goes on keeping when the save fails. */
+  readonly displaces: readonly KeptFile[];
+}
+
+/** A file that a callback counts as its own; without a score when it is not ranked. */
+export interface KeptFile {
+  readonly path: string;
+  readonly score?: number | undefined;
 }
 
 /** One file that goes, after everything of this hook is durable. */
@@ -179,7 +187,9 @@ function rank(step: Step, score: number): void {
     topKSavedAtStep: step.event.globalStep,
     topKSavedPath: path,
   };
-  addSave(step, { role: 'topK', path, replaces: mayReplace(step, path, surplus), score });
+  const displaces = surplus.map((gone) => ({ path: gone, score: state.bestKModels.get(gone) }));
+  const replaces = mayReplace(step, path, surplus);
+  addSave(step, { role: 'topK', path, replaces, score, displaces });
   const reason = `${options.monitor} is not among the ${options.saveTopK} best any more`;
   for (const gone of surplus) if (gone !== path) addRemoval(step, gone, reason);
 }
@@ -194,7 +204,8 @@ function keepNewest(step: Step): void {
     topKSavedAtStep: step.event.globalStep,
     topKSavedPath: path,
   };
-  addSave(step, { role: 'topK', path, replaces: mayReplace(step, path, [previous]) });
+  const replaces = mayReplace(step, path, [previous]);
+  addSave(step, { role: 'topK', path, replaces, displaces: fileAt(state.bestModelPath) });
   if (previous !== '' && previous !== path) addRemoval(step, previous, 'a newer one was saved');
 }
 
@@ -209,6 +220,7 @@ function saveLast(step: Step): void {
     role: 'last',
     path,
     replaces: mayReplace(step, path, [previous]),
+    displaces: fileAt(previous),
     ...linkOf(step, path),
   });
   if (previous !== '' && previous !== path)
@@ -237,7 +249,7 @@ function saveForResume(step: Step): void {
     const isTaken = (path: string): boolean => step.around.isTaken(path);
     const { path, warnings } = nameFile(versioned, options.filename, step.candidates, isTaken);
     step.warnings.push(...warnings);
-    addSave(step, { role: 'exception', path, replaces: false });
+    addSave(step, { role: 'exception', path, replaces: false, displaces: [] });
   }
   step.state = { ...state, lastSavedAtStep: 0 };
   saveLast(step);
@@ -261,6 +273,10 @@ function freeName(step: Step, template: string | undefined, own: ReadonlySet<str
 /** Only this callback's own file is replaced, unless the version counter is off. */
 function mayReplace(step: Step, path: string, own: readonly string[]): boolean {
   return !step.naming.enableVersionCounter || own.includes(path);
+}
+
+function fileAt(path: string): readonly KeptFile[] {
+  return path === '' ? [] : [{ path }];
 }
 
 function isPlanned(step: Step, path: string): boolean {

@@ -1,8 +1,8 @@
-import { CheckpointFileError } from '../errors.ts';
-import type { JsonObject } from '../format/json.ts';
+import { eachAtOnce } from '../each-at-once.ts';
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
-import { eachAtOnce } from './each-at-once.ts';
+import { orderOf, type SaveOrder, type StoredName, storedSave } from './stored-save.ts';
 
 /** How many files are opened together. */
 const AT_ONCE = 32;
@@ -11,13 +11,6 @@ const AT_ONCE = 32;
 export interface CheckpointFolder {
   readonly path: string;
   readonly depth: number;
-}
-
-/** When a checkpoint was saved. */
-interface SaveOrder {
-  readonly globalStep: number;
-  /** Counts the saves of a run, its resumes included. */
-  readonly sequence: number;
 }
 
 /** A checkpoint that was found. */
@@ -38,7 +31,7 @@ export async function findNewest(
   for (const folder of folders) {
     await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
       const reader = await openOrSetAside(storage, path, warn);
-      if (reader?.isResumable) found.push({ path, ...orderOf(reader.document ?? {}) });
+      if (reader?.isResumable) found.push({ path, ...orderOf(reader.document) });
     });
   }
   found.sort(newestFirst);
@@ -104,10 +97,9 @@ export async function filesAfter(
 ): Promise<readonly string[]> {
   const newer: string[] = [];
   await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
-    const document = await documentIn(storage, path);
-    const save = document?.save as StoredSave | undefined;
-    const isTheirs = save?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
-    if (isTheirs && orderOf(document ?? {}).globalStep > globalStep) newer.push(path);
+    const said = await saidBy(storage, path);
+    const isTheirs = said?.names.some(({ stateKey = '' }) => stateKeys.has(stateKey));
+    if (isTheirs && said !== undefined && said.globalStep > globalStep) newer.push(path);
   });
   return newer.sort();
 }
@@ -130,25 +122,33 @@ export async function rankedFiles(
 ): Promise<readonly RankedFile[]> {
   const found: (RankedFile & { readonly sequence: number })[] = [];
   const look = async (path: string): Promise<void> => {
-    const document = await documentIn(storage, path);
-    const order = orderOf(document ?? {});
-    const save = document?.save as StoredSave | undefined;
-    const name = save?.names?.find((name) => name.path === path && name.stateKey === stateKey);
-    if (name?.score === undefined || order.sequence > sequence) return;
-    found.push({ path, score: name.score, sequence: order.sequence });
+    const said = await saidBy(storage, path);
+    const name = said?.names.find((name) => name.path === path && name.stateKey === stateKey);
+    if (said === undefined || name?.score === undefined || said.sequence > sequence) return;
+    found.push({ path, score: name.score, sequence: said.sequence });
   };
   await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, look);
   return found.sort((a, b) => a.sequence - b.sequence);
 }
 
-/** What a file says of itself; undefined for one that cannot be read as a checkpoint. */
-async function documentIn(storage: Storage, path: string): Promise<JsonObject | undefined> {
+/** What a file says of its own save; undefined for one that cannot be read as a checkpoint. */
+async function saidBy(
+  storage: Storage,
+  path: string,
+): Promise<(SaveOrder & { readonly names: readonly StoredName[] }) | undefined> {
   try {
-    return (await CheckpointReader.open(storage, path)).document;
+    const { document } = await CheckpointReader.open(storage, path);
+    return { ...orderOf(document), names: storedSave(document).names };
   } catch (error) {
-    if (error instanceof CheckpointFileError) return undefined;
+    if (error instanceof CheckpointFileError || isGone(error)) return undefined;
     throw error;
   }
+}
+
+/** Another process of this folder has removed the file meanwhile. */
+function isGone(error: unknown): boolean {
+  if (error instanceof StorageError) return error.kind === 'NotFound';
+  return error instanceof HighwaterError && error.code === 'CHECKPOINT_NOT_FOUND';
 }
 
 async function openOrSetAside(
@@ -164,84 +164,17 @@ async function openOrSetAside(
   }
 }
 
-/** Only a file that is damaged moves; one that is merely newer than this version, or gone, stays. */
+/** Only a file that is damaged moves; one that is merely newer than this version stays, and is an error. */
 async function setAside(
   storage: Storage,
   path: string,
   error: unknown,
   warn: (message: string) => void,
 ): Promise<void> {
+  if (isGone(error)) return;
   if (!(error instanceof CheckpointFileError) || error.code !== 'CHECKPOINT_INVALID') throw error;
   let aside = `${path}.corrupt`;
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
   await storage.rename(path, aside);
   warn(`${error.message} It is set aside as '${aside}'.`);
-}
-
-function orderOf(document: JsonObject): SaveOrder {
-  const { globalStep, sequence } = document;
-  return { globalStep: Number(globalStep ?? 0), sequence: Number(sequence ?? 0) };
-}
-
-/**
- * Finishes the hook in which a checkpoint was saved, when a crash cut it short: gives the file the names
- * that are missing or still hold an older save, then removes what was to go. Nothing outside `isOwn`.
- */
-export async function finishSave(
-  storage: Storage,
-  reader: CheckpointReader,
-  isOwn: (path: string) => boolean,
-): Promise<void> {
-  const save = reader.document?.save as StoredSave | undefined;
-  if (save === undefined) return;
-  for (const { path, linkTo, weightsOnly } of save.names ?? []) {
-    if (path === reader.path || weightsOnly === true || !isOwn(path)) continue;
-    if (
-      linkTo === undefined
-        ? await holds(storage, path, reader)
-        : (await storage.stat(path))?.target === linkTo
-    ) {
-      continue;
-    }
-    if (linkTo !== undefined && isOwn(linkTo))
-      await storage.symlink(linkTo, path, { replace: true });
-    else if (linkTo === undefined && !(await storage.link(reader.path, path, { replace: true }))) {
-      await copyFile(storage, reader.path, path);
-    }
-  }
-  for (const path of save.removals ?? []) if (isOwn(path)) await storage.remove(path);
-}
-
-interface StoredSave {
-  readonly names?: readonly {
-    readonly path: string;
-    readonly linkTo?: string;
-    readonly weightsOnly?: boolean;
-    readonly stateKey?: string;
-    readonly score?: number;
-  }[];
-  readonly removals?: readonly string[];
-}
-
-/** Whether a name holds this very save already. A file there that is no checkpoint is left alone. */
-async function holds(storage: Storage, path: string, reader: CheckpointReader): Promise<boolean> {
-  if ((await storage.stat(path)) === undefined) return false;
-  try {
-    const there = orderOf((await CheckpointReader.open(storage, path)).document ?? {});
-    const here = orderOf(reader.document ?? {});
-    return there.globalStep >= here.globalStep && there.sequence >= here.sequence;
-  } catch {
-    return true;
-  }
-}
-
-async function copyFile(storage: Storage, from: string, to: string): Promise<void> {
-  const writer = await storage.writer(to);
-  try {
-    await writer.write([await storage.read(from)]);
-    await writer.publish({ replace: true });
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
 }

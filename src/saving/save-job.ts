@@ -1,4 +1,5 @@
-import type { PlannedRemoval, SaveRole } from '../checkpoint/decide.ts';
+import type { KeptFile, PlannedRemoval, SaveRole } from '../checkpoint/decide.ts';
+import type { HighwaterError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -16,6 +17,10 @@ export interface SaveName {
   readonly score?: number;
   /** Whose file it is: the callback's state key; undefined for `trainer.saveCheckpoint(path)`. */
   readonly stateKey?: string;
+  /** What it was to displace, and does not when it fails. */
+  readonly displaces?: readonly KeptFile[];
+  /** Called when it could not be made; what has this path is as it was. */
+  readonly onFailed?: (name: SaveName) => void;
 }
 
 /**
@@ -31,6 +36,8 @@ export interface SaveJob {
   readonly isAwaited: boolean;
   /** Called when all of it is durable. */
   readonly onDurable?: (report: SaveReport) => void | Promise<void>;
+  /** Takes the error of a save that failed. Absent: the next call of the saver throws it. */
+  readonly onFailed?: (error: HighwaterError) => void;
   /** Called when another process took a name meanwhile and the next version is used. */
   readonly onRenamed?: (from: string, to: string) => void;
 }
@@ -89,8 +96,34 @@ export function renamed(job: SaveJob, from: string, to: string): SaveJob {
       ...name,
       path: spell(name.path),
       ...(name.linkTo === undefined ? {} : { linkTo: spell(name.linkTo) }),
+      ...(name.displaces && {
+        displaces: name.displaces.map((file) => ({ ...file, path: spell(file.path) })),
+      }),
     })),
     removals: job.removals.map(({ path, reason }) => ({ path: spell(path), reason })),
+  };
+}
+
+/**
+ * The job when some names of an earlier one could not be made: what those were to displace is still there, so it
+ * goes, or is gone back to, in their place; and what they would have made its own it may not replace.
+ */
+export function withoutNames(job: SaveJob, failed: readonly SaveName[]): SaveJob {
+  const instead = <T extends { readonly path: string }>(files: readonly T[]): T[] =>
+    files.flatMap((file) => {
+      const name = failed.find(({ path }) => path === file.path);
+      return name?.displaces?.map((displaced) => ({ ...file, ...displaced })) ?? [file];
+    });
+  const isOwn = ({ path, replaces }: SaveName): boolean =>
+    replaces && !failed.some((name) => name.path === path && !name.replaces);
+  return {
+    ...job,
+    names: job.names.map((name) => ({
+      ...name,
+      replaces: isOwn(name),
+      ...(name.displaces && { displaces: instead(name.displaces) }),
+    })),
+    removals: instead(job.removals),
   };
 }
 

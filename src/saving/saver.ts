@@ -1,3 +1,4 @@
+import type { PlannedRemoval } from '../checkpoint/decide.ts';
 import { nextVersion } from '../checkpoint/file-path.ts';
 import { HighwaterError, StorageError } from '../errors.ts';
 import { nextMacrotask } from '../event-loop.ts';
@@ -5,7 +6,7 @@ import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { appendJournal } from './journal.ts';
 import { publishContent } from './publish.ts';
-import { contentsOf, renamed, respelled, type SaveJob } from './save-job.ts';
+import { contentsOf, renamed, respelled, type SaveJob, withoutNames } from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** How many versions are tried when other processes keep taking names. */
@@ -17,6 +18,8 @@ interface Pending {
   /** Undefined until the job has come near enough to the front of the queue. */
   snapshot: Snapshot | undefined;
   readonly published: Set<string>;
+  /** The removals that are left to do, once it has come to them. */
+  removing?: readonly PlannedRemoval[];
   captureMs: number;
   waitedMs: number;
 }
@@ -37,7 +40,11 @@ export class Saver {
   readonly #planned = new Map<string, { isTaken: boolean; by: Pending }>();
   readonly #queue: Pending[] = [];
   readonly #roomWaiters: (() => void)[] = [];
+  /** Removals of jobs that failed before it was their turn: the next job does them. */
+  #undone: readonly PlannedRemoval[] = [];
   #running: Promise<void> | undefined;
+  /** What was decided is written down beside the saves: it holds up none of them. */
+  #journal: Promise<void> = Promise.resolve();
   #failure: HighwaterError | undefined;
   #checksum: Checksum | undefined;
 
@@ -94,12 +101,13 @@ export class Saver {
   }
 
   /**
-   * Resolves when every save so far is durable.
+   * Resolves when every save so far is durable, and the journal written.
    *
    * @throws HighwaterError (`SAVE_FAILED`) with the path and the cause, once for each failure.
    */
   async flush(): Promise<void> {
     await this.#running;
+    await this.#journal;
     this.throwIfFailed();
   }
 
@@ -119,7 +127,7 @@ export class Saver {
       try {
         await this.#perform(pending);
       } catch (error) {
-        this.#failure ??= saveFailed(pending.job, error);
+        this.#fail(pending, error);
       }
       pending.snapshot.release();
       this.#drop(pending);
@@ -139,11 +147,11 @@ export class Saver {
     const began = performance.now();
     this.#checksum ??= await fastestChecksum();
     const bytes = await this.#publish(pending, this.#checksum);
-    const { names, removals, journal, isAwaited, onDurable } = pending.job;
+    const { names, journal, isAwaited, onDurable } = pending.job;
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
-    for (const { path } of removals) await this.#storage.remove(path);
-    await appendJournal(this.#storage, journal);
+    await this.#remove(pending);
+    this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
     await onDurable?.({
       paths: names.map(({ path }) => path),
       bytes,
@@ -151,6 +159,33 @@ export class Saver {
       writeMs,
       waitedMs: isAwaited ? waitedMs + writeMs : waitedMs,
     });
+  }
+
+  /** Each is tried once, so that a file which cannot be removed does not fail every save to come. */
+  async #remove(pending: Pending): Promise<void> {
+    const { names, removals } = pending.job;
+    const isNamed = (path: string): boolean => names.some((name) => name.path === path);
+    const left = [...removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
+    this.#undone = [];
+    pending.removing = left;
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      await this.#storage.remove(next.path);
+    }
+  }
+
+  /** Tells whoever planned it; what waits goes on from what is there. */
+  #fail(pending: Pending, cause: unknown): void {
+    const { job, published, removing = job.removals } = pending;
+    const error = saveFailed(job, cause);
+    const failed = job.names.filter(({ path }) => !published.has(path));
+    const kept = new Set(failed.flatMap(({ displaces = [] }) => displaces.map(({ path }) => path)));
+    this.#undone = [...this.#undone, ...removing.filter(({ path }) => !kept.has(path))];
+    for (const later of this.#queue) {
+      if (later !== pending) later.job = withoutNames(later.job, failed);
+    }
+    for (const name of failed) name.onFailed?.(name);
+    if (job.onFailed === undefined) this.#failure ??= error;
+    else job.onFailed(error);
   }
 
   /** Publishes every name; one that another process took meanwhile gets the next version. */

@@ -1,7 +1,9 @@
-import type { Decision, Note } from '../checkpoint/decide.ts';
+import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
+import type { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
+import { isContained } from '../saving/containment.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
@@ -23,6 +25,8 @@ export interface CheckpointOwner {
   renamePath(from: string, to: string): void;
   /** A save with files of this callback is durable. */
   onSaved(report: SaveReport): void;
+  /** A file of this callback could not be saved. */
+  onSaveFailed(save: PlannedSave): void;
 }
 
 /** What drives a callback that saves: the Trainer, or whatever else runs a training loop. */
@@ -44,7 +48,17 @@ export interface CheckpointSource {
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
   announce(owner: CheckpointOwner): Promise<void>;
+  /** Takes the error of a save that failed. Absent: the next hook throws it. */
+  readonly saveFailed?: (error: HighwaterError) => void;
   position(): { readonly epoch: number; readonly globalStep: number };
+}
+
+/** A file has got another name, or could not be saved. */
+interface Change {
+  readonly renamed?: readonly [from: string, to: string];
+  readonly unsaved?: PlannedSave;
+  /** Whose: its place among the owners. */
+  readonly owner?: number;
 }
 
 interface Submitted {
@@ -84,9 +98,7 @@ export class Checkpointing {
     this.#saver = saver;
     this.#waits = waits;
     this.#ranks = ranks;
-    this.#facts = new SharedFacts(ranks, (from, to) => {
-      for (const owner of source.owners) owner.renamePath(from, to);
-    });
+    this.#facts = new SharedFacts(ranks, (change) => this.#apply(change as unknown as Change));
   }
 
   /** Whether this process is the one that writes: rank 0. */
@@ -112,6 +124,11 @@ export class Checkpointing {
       );
       return isPlanned === true || (await this.#saver.isTaken(path));
     });
+  }
+
+  /** Whether a path is inside a folder, symbolic links on the way to it included. */
+  async isInside(folder: string, path: string): Promise<boolean> {
+    return await this.#facts.ask(() => isContained(this.storage, folder, path));
   }
 
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
@@ -195,7 +212,11 @@ export class Checkpointing {
       submitted.flatMap(({ owner, decision }) =>
         decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          return { ...save, weightsOnly, stateKey };
+          const onFailed = ({ path, displaces = [] }: SaveName): void => {
+            const unsaved = { ...save, path, displaces } as unknown as JsonObject;
+            this.#facts.changed({ unsaved, owner: this.#source.owners.indexOf(owner) });
+          };
+          return { ...save, weightsOnly, stateKey, onFailed };
         }),
       ),
     );
@@ -215,7 +236,8 @@ export class Checkpointing {
         removals,
         journal: this.#journal(submitted),
         isAwaited: this.#waits,
-        onRenamed: (from, to) => this.#facts.renamed(from, to),
+        ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
+        onRenamed: (from, to) => this.#facts.changed({ renamed: [from, to] }),
         onDurable: async (report) => {
           this.#cost = withSave(this.#cost, report);
           for (const owner of owners) {
@@ -237,6 +259,14 @@ export class Checkpointing {
       if (this.isWriter) await this.#saver.submit(job, () => this.#source.capture());
       else (await this.#source.capture()).release();
     });
+  }
+
+  /** What the saver has done behind training, on rank 0, as every rank's callbacks hear of it. */
+  #apply({ renamed, unsaved, owner = 0 }: Change): void {
+    if (renamed !== undefined) {
+      for (const each of this.#source.owners) each.renamePath(...renamed);
+    }
+    if (unsaved !== undefined) this.#source.owners[owner]?.onSaveFailed(unsaved);
   }
 
   #journal(submitted: readonly Submitted[]): readonly JournalLine[] {

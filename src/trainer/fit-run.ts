@@ -1,5 +1,6 @@
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
+import { orderOf } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
@@ -18,6 +19,7 @@ import type { Progress } from './progress.ts';
 import { copyFromZero } from './rank-state.ts';
 import { rankZeroReads } from './rank-zero-reads.ts';
 import type { Ranks } from './ranks.ts';
+import { inFile } from './restore.ts';
 import { beginLoggers, finishFolders } from './resume.ts';
 import type { Rng } from './rng.ts';
 import type { Run } from './run.ts';
@@ -85,6 +87,9 @@ export class FitRun implements Run {
         },
         position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
         maySave: () => this.#maySave,
+        ...(settings.onSaveError === 'warn' && {
+          saveFailed: ({ message }) => trainer.warnOnce(`${message} Training goes on.`),
+        }),
       },
       storage,
       saver,
@@ -149,8 +154,10 @@ export class FitRun implements Run {
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
     const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
+    const begin = (): Promise<void> =>
+      hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
     this.checkpointing.defaultFolder = await ranks.fromZero(async () => {
-      await hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+      await (found === undefined ? begin() : inFile(found.reader.path, begin));
       return found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
     });
     await this.#prepare();
@@ -181,12 +188,14 @@ export class FitRun implements Run {
       completed: (hook, info = {}) => this.#completed(hook, info),
     };
     const standing =
-      found === undefined ? state.goOn(data) : await this.#resume(found.reader, data, learningRate);
+      found === undefined
+        ? state.goOn(data)
+        : await inFile(found.reader.path, () => this.#resume(found.reader, data, learningRate));
     if (found === undefined && ranks.areMany) await copyFromZero(this.#module, ranks);
-    const { progress: from, elapsedMs } = standing;
+    const { progress: from, elapsedMs, ending } = standing;
     // A finished run goes on when its limits were raised.
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
-    const loop = new FitLoop(context, start, elapsedMs);
+    const loop = new FitLoop(context, start, elapsedMs, ending);
     state.loop = loop;
     const { isNothingLeft } = loop;
     if (found !== undefined) {
@@ -223,7 +232,7 @@ export class FitRun implements Run {
     const { checkpointing } = this;
     const mayWrite = !this.#settings.fastDevRun;
     checkpointing.resumedFrom = reader.path;
-    checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
+    checkpointing.resumedSequence = orderOf(reader.document).sequence;
     await this.#ranks.onZero(async () => {
       const owners = this.#owners;
       const options = { mayWrite };
@@ -239,6 +248,7 @@ export class FitRun implements Run {
 
   /** The saves of a train end that a crash has prevented; none when the run had ended. */
   async #closeRun(loop: FitLoop): Promise<void> {
+    this.#state.sanityEpoch = undefined;
     this.#maySave = !this.#settings.fastDevRun;
     await loop.saveTrainEnd();
     await this.checkpointing.flush();

@@ -97,6 +97,12 @@ export interface TrainerOptions {
   /** Save behind training (the default), or wait in the hook until each save is durable. */
   readonly asyncSave?: boolean | undefined;
   /**
+   * What a failed save does (a full disk, a lost mount): `'throw'` ends `fit` with the error at the next hook;
+   * `'warn'` prints it, keeps what was kept, and goes on training. Older checkpoints stay in any case. A
+   * folder that cannot be written to when `fit` begins always throws. Default `'throw'`.
+   */
+  readonly onSaveError?: 'throw' | 'warn' | undefined;
+  /**
    * Saves that may wait while one is written; beyond that the hook that saves waits. Each holds a snapshot:
    * at most `1 + maxWaitingSaves` states are kept in memory beside the present one. Default 1.
    */

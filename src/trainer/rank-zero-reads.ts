@@ -28,8 +28,12 @@ export function rankZeroReads(storage: ReadStorage, ranks: Ranks): ReadStorage {
   };
   return {
     read: (path, range) => inOrder(() => readShared(path, range)),
-    // Threads would read in an order of their own.
-    readChecked: async () => false,
+    // One after the other: all ranks must get them in one order.
+    readParts: async (path, ranges, each) => {
+      for (const [i, range] of ranges.entries()) {
+        each(i, await inOrder(() => readShared(path, range)));
+      }
+    },
     stat: (path) =>
       inOrder(async () => {
         const found = await ranks.fromZero(

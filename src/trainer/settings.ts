@@ -28,6 +28,7 @@ export interface TrainerSettings {
   readonly fastDevRun: boolean;
   readonly seed: number;
   readonly asyncSave: boolean;
+  readonly onSaveError: 'throw' | 'warn';
   readonly maxWaitingSaves: number;
 }
 
@@ -76,6 +77,7 @@ export function resolveSettings(options: TrainerOptions): TrainerSettings {
     fastDevRun: fastDevBatches > 0,
     seed: resolveSeed(options.seed ?? 0),
     asyncSave: options.asyncSave ?? true,
+    onSaveError: oneOf('onSaveError', options.onSaveError ?? 'throw', ['throw', 'warn']),
     maxWaitingSaves: atLeast('maxWaitingSaves', options.maxWaitingSaves ?? 1, 0),
   };
   if (fastDevBatches === 0) return settings;

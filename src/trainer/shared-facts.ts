@@ -5,7 +5,7 @@ import type { Ranks } from './ranks.ts';
 /** What rank 0 learnt or did while it decided, in order. */
 type Entry =
   | readonly ['fact', JsonValue]
-  | readonly ['renamed', string, string]
+  | readonly ['changed', JsonValue]
   | readonly ['failed', JsonValue];
 
 /**
@@ -15,16 +15,16 @@ type Entry =
  */
 export class SharedFacts {
   readonly #ranks: Ranks;
-  readonly #rename: (from: string, to: string) => void;
+  readonly #apply: (change: JsonValue) => void;
   /** Of the round that runs: being written on rank 0, being read on the others. */
   #entries: Entry[] | undefined;
   /** What has happened on rank 0 since the last round. */
   #between: Entry[] = [];
 
-  /** @param rename tells the callbacks of this rank that a file of theirs has another name. */
-  constructor(ranks: Ranks, rename: (from: string, to: string) => void) {
+  /** @param apply tells the callbacks of this rank of a change behind training. */
+  constructor(ranks: Ranks, apply: (change: JsonValue) => void) {
     this.#ranks = ranks;
-    this.#rename = rename;
+    this.#apply = apply;
   }
 
   /** Rank 0's answer to a question. Outside a round each is a broadcast of its own. */
@@ -37,10 +37,10 @@ export class SharedFacts {
     return answer;
   }
 
-  /** Rank 0's saver has given a file another name. */
-  renamed(from: string, to: string): void {
-    this.#rename(from, to);
-    if (this.#ranks.areMany) (this.#entries ?? this.#between).push(['renamed', from, to]);
+  /** Rank 0's saver has changed something behind training: all callbacks hear of it, in the same order. */
+  changed(change: JsonValue): void {
+    this.#apply(change);
+    if (this.#ranks.areMany) (this.#entries ?? this.#between).push(['changed', change]);
   }
 
   /** Decides on rank 0, then on the others with its facts; an error of rank 0 is one of every rank. */
@@ -76,14 +76,14 @@ export class SharedFacts {
       if (failed !== undefined) this.#ranks.share(error);
       throw error;
     } finally {
-      this.#renameAll();
+      this.#applyChanges();
       this.#entries = undefined;
     }
     if (failed !== undefined) throw this.#ranks.share(errorFromJson(failed[1]));
   }
 
   #nextFact(): JsonValue {
-    this.#renameAll();
+    this.#applyChanges();
     const [kind, value] = this.#entries?.shift() ?? [];
     if (kind === 'fact') return value ?? null;
     throw kind === 'failed'
@@ -94,10 +94,9 @@ export class SharedFacts {
   }
 
   /** Those that come before the next fact. */
-  #renameAll(): void {
-    while (this.#entries?.[0]?.[0] === 'renamed') {
-      const [, from, to] = this.#entries.shift() as readonly ['renamed', string, string];
-      this.#rename(from, to);
+  #applyChanges(): void {
+    while (this.#entries?.[0]?.[0] === 'changed') {
+      this.#apply(this.#entries.shift()?.[1] ?? null);
     }
   }
 }

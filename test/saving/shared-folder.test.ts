@@ -4,7 +4,9 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ModelCheckpoint, type ModelCheckpointOptions, Trainer } from '../../src/index.ts';
 import { CheckpointReader } from '../../src/saving/checkpoint-reader.ts';
+import { findNewest } from '../../src/saving/recovery.ts';
 import { localFiles } from '../../src/storages/local.ts';
+import type { Storage } from '../../src/storages/storage.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
 
 class Model extends ArrayModule {
@@ -70,4 +72,24 @@ describe('runs that share a folder, at the same time and with the same names', (
     const files = (await readdir(root)).filter((name) => name.endsWith('.ckpt'));
     expect(files).toHaveLength(options.saveTopK === -1 ? 60 : claimed.length);
   });
+});
+
+it("finds the newest that is still there when another process removes files during the search for 'last'", async () => {
+  await train(1, { saveTopK: -1, filename: '{step}' });
+  const local = localFiles();
+  const newest = `${root}/step=20.ckpt`;
+  const storage: Storage = {
+    ...local,
+    async stat(path) {
+      // Both have been listed when the other process removes them.
+      if (path === newest || path === `${root}/step=19.ckpt`) await local.remove(path);
+      return await local.stat(path);
+    },
+  };
+  const warnings: string[] = [];
+  const found = await findNewest(storage, [{ path: root, depth: 0 }], (text) =>
+    warnings.push(text),
+  );
+  expect(found?.reader.path).toBe(`${root}/step=18.ckpt`);
+  expect(warnings).toEqual([]);
 });

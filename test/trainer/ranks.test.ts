@@ -234,6 +234,24 @@ it.each([true, false])(
   },
 );
 
+it('a save that fails and is put up with leaves the same state on every rank', async () => {
+  const files = memoryFiles();
+  const storage: Storage = {
+    ...files,
+    writer: async (path) => {
+      if (!path.includes('step=6')) return await files.writer(path);
+      throw new StorageError('NoSpace', path, `No space for '${path}'.`);
+    },
+  };
+  const checkpoints = [{ everyNTrainSteps: 2, saveTopK: -1 }, { everyNTrainSteps: 3 }];
+  const trainer = { onSaveError: 'warn' } as const;
+  const all = await train({ ranks: 2, storage, checkpoints, trainer });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(all[0]?.messages.join()).toContain('Training goes on');
+  expect(statesOf(all[1]!)).toEqual(statesOf(all[0]!));
+  expect(await namesIn(files)).not.toContain('/c/epoch=1-step=6.ckpt');
+});
+
 it('a name that another process takes meanwhile gets the same version on every rank', async () => {
   const files = memoryFiles();
   let taken = 0;

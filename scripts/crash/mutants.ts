@@ -1,0 +1,262 @@
+/** One change of the sources that breaks a promise; some test must fail with it. */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Text that the file has exactly once. */
+  readonly find: string;
+  readonly replace: string;
+  /** What fails: a test file, or (the default) `npm run crash:model`. */
+  readonly test?: string;
+  /** The workloads that are enough, and the power cuts; default all, and 1. */
+  readonly workloads?: readonly string[];
+  readonly cuts?: 1 | 2;
+}
+
+const writer = 'src/storages/local/writer.ts';
+const naming = 'src/storages/local/naming.ts';
+const folders = 'src/storages/local/folders.ts';
+const local = 'src/storages/local.ts';
+const system = 'src/storages/local/file-system.ts';
+const saver = 'src/saving/saver.ts';
+const publish = 'src/saving/publish.ts';
+const finish = 'src/saving/finish-save.ts';
+const order = 'test/storages/local-order.test.ts';
+const writers = 'test/crash/two-writers.test.ts';
+const flushes = 'test/storages/local-flushes.test.ts';
+
+const publishing = `    const bytes = await this.#publish(pending, this.#checksum);`;
+/** Every flush, every atomic change of a name, and every order that something relies on, taken away. */
+export const mutants: readonly Mutant[] = [
+  {
+    name: "a file's bytes are not flushed before it gets its name",
+    file: writer,
+    find: `    await file.datasync();
+    stage = 'closed';`,
+    replace: `    stage = 'closed';`,
+  },
+  {
+    name: 'a file gets its name before its bytes are flushed',
+    file: writer,
+    find: `        if (stage === 'open') await finish();
+        if (replace) await fs.rename(temporary, path);
+        const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));`,
+    replace: `        if (replace) await fs.rename(temporary, path);
+        const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));
+        if (stage === 'open') await finish();`,
+  },
+  {
+    name: 'a new file replaces the old one in two steps',
+    file: writer,
+    find: 'if (replace) await fs.rename(temporary, path);',
+    replace: `if (replace) await fs.unlink(path).catch(() => {});
+        if (replace) await fs.rename(temporary, path);`,
+  },
+  {
+    name: 'the name of a new file is not flushed',
+    file: writer,
+    find: 'await Promise.all([fs.syncFolder(dirname(path)), hasTwoNames && removeTemporary()]);',
+    replace: 'if (hasTwoNames) await removeTemporary();',
+  },
+  {
+    name: 'a new file takes a name that another process has',
+    file: naming,
+    find: 'if (await addName(fs, temporary, path)) return true;',
+    replace: `await fs.rename(temporary, path);
+  if (temporary !== path) return false;`,
+    test: writers,
+  },
+  {
+    name: 'a further name is given although another process has it',
+    file: naming,
+    find: `    await fs.link(from, to);
+    return true;`,
+    replace: `    await fs.unlink(to).catch(() => {});
+    await fs.link(from, to);
+    return true;`,
+    workloads: ['two-processes'],
+  },
+  {
+    name: 'a further name replaces the old file in two steps',
+    file: naming,
+    find: 'if (isMade) await fs.rename(temporary, path);',
+    replace: `if (isMade) await fs.unlink(path).catch(() => {});
+    if (isMade) await fs.rename(temporary, path);`,
+  },
+  {
+    name: 'without hard links, anybody may publish under one name at the same time',
+    file: naming,
+    find: `const file = await fs.open(claim, 'create');`,
+    replace: `const file = await fs.open(claim, 'append');`,
+    test: writers,
+  },
+  {
+    name: 'without hard links, nobody looks whether the name is free',
+    file: naming,
+    find: `    if (await isTaken(fs, path)) throw systemError('EEXIST');
+    await fs.rename(temporary, path);`,
+    replace: '    await fs.rename(temporary, path);',
+    test: writers,
+  },
+  {
+    name: 'a moved file has two names for a while',
+    file: naming,
+    find: 'else await fs.rename(from, to);',
+    replace: 'else await fs.link(from, to).then(() => fs.unlink(from));',
+    test: order,
+  },
+  {
+    name: 'the name of a new folder is not flushed',
+    file: folders,
+    find: '      await flush(fs, parent, isNew);',
+    replace: '',
+  },
+  {
+    name: 'the name of a folder that a dead process has made is not flushed',
+    file: folders,
+    find: 'if (isThere && durable.has(folder)) return;',
+    replace: 'if (isThere) return;',
+    workloads: ['unflushed-folder'],
+  },
+  {
+    name: "the flush of a folder's names does nothing",
+    file: folders,
+    find: '    await fs.syncFolder(folder);',
+    replace: '',
+  },
+  {
+    name: 'further names and links are not flushed',
+    file: local,
+    find: `      const result = await folders.within(dirname(path), work);
+      await fs.syncFolder(dirname(path));`,
+    replace: '      const result = await folders.within(dirname(path), work);',
+  },
+  {
+    name: 'a removal is not flushed',
+    file: local,
+    find: `        await fs.syncFolder(dirname(path));
+        return true;`,
+    replace: '        return true;',
+  },
+  {
+    name: 'the loss of the old name of a moved file is not flushed',
+    file: local,
+    find: 'if (dirname(from) !== dirname(to)) await fs.syncFolder(dirname(from));',
+    replace: '',
+    test: order,
+  },
+  {
+    name: 'the loss of the old name of a moved file is flushed before its new name',
+    file: local,
+    find: 'await naming(action, to, () => moveName(fs, from, to));',
+    replace: `await naming(action, to, async () => {
+          await moveName(fs, from, to);
+          await fs.syncFolder(dirname(from));
+        });`,
+    test: order,
+  },
+  {
+    name: 'datasync does not reach the system',
+    file: system,
+    find: 'datasync: () => handle.datasync(),',
+    replace: 'datasync: async () => {},',
+    test: flushes,
+  },
+  {
+    name: "the flush of a folder's names does not reach the system",
+    file: system,
+    find: '    await handle.sync();',
+    replace: '',
+    test: flushes,
+  },
+  {
+    name: 'old files are removed before the new ones are there',
+    file: saver,
+    find: publishing,
+    replace: `    for (const { path } of pending.job.removals) await this.#storage.remove(path);
+${publishing}`,
+  },
+  {
+    name: 'a save is acknowledged before it is published',
+    file: saver,
+    find: publishing,
+    replace: `    const { onDurable: early, names: paths } = pending.job;
+    const nothing = { bytes: 0, captureMs: 0, writeMs: 0, waitedMs: 0 };
+    await early?.({ paths: paths.map(({ path }) => path), ...nothing });
+${publishing}`,
+  },
+  {
+    name: '`flush` and the end of `fit` do not wait for the saves',
+    file: saver,
+    find: `    await this.#running;
+    await this.#journal;
+    this.throwIfFailed();
+  }`,
+    replace: '    this.throwIfFailed();\n  }',
+  },
+  {
+    name: 'a link is made before the file that it leads to',
+    file: publish,
+    find: '  for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {',
+    replace: `  for (const name of names) {
+    if (name.linkTo === undefined) continue;
+    const target = relativePath(name.path, name.linkTo);
+    await storage.symlink(target, name.path, { replace: true });
+    published.add(name.path);
+  }
+  for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {`,
+  },
+  {
+    name: 'what another process has published is replaced',
+    file: publish,
+    find: 'name.replaces || published.has(name.path);',
+    replace: 'true;',
+    workloads: ['two-processes'],
+  },
+  {
+    name: 'weights-only files are written before the full one that can be resumed from',
+    file: 'src/saving/save-job.ts',
+    find: 'return [full, weightsOnly].filter(',
+    replace: 'return [weightsOnly, full].filter(',
+    workloads: ['weights-and-full'],
+  },
+  {
+    name: 'a hook that was cut short is not finished',
+    file: 'src/trainer/resume.ts',
+    find: 'if (options.mayWrite) await finishSave(storage, reader, isOwn);',
+    replace: '',
+  },
+  {
+    name: 'a hook that was cut short removes before it makes the missing names',
+    file: finish,
+    find: '  const missing: SaveName[] = [];',
+    replace: `  for (const { path } of job.removals) if (isOwn(path)) await storage.remove(path);
+  const missing: SaveName[] = [];`,
+    workloads: ['weights-and-full'],
+    cuts: 2,
+  },
+  {
+    name: 'temporary files of dead processes stay',
+    file: 'src/trainer/checkpoint-folders.ts',
+    find: '    await sweepFolder(storage, folder);',
+    replace: '',
+    workloads: ['stale-temporaries'],
+  },
+];
+
+/** Calls of the same kind that no mutant takes away, and why none has to. */
+export const exempt: readonly {
+  readonly file: string;
+  readonly find: string;
+  readonly because: string;
+}[] = [
+  {
+    file: writer,
+    find: 'await Promise.all([computing, file.datasync()])',
+    because: 'a head start while checksums are computed: publishing flushes again',
+  },
+  {
+    file: 'src/storages/local/sweep.ts',
+    find: 'await fs.syncFolder(folder)',
+    because: 'a temporary file that comes back after a power cut is swept again',
+  },
+];
