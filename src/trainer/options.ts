@@ -134,7 +134,10 @@ export function defaultCallbacks(
   options: TrainerOptions,
   isGlobalZero: boolean,
 ): readonly Callback[] {
-  const given = listOf(options.callbacks);
+  // What draws does so on rank 0 alone.
+  const isDrawing = (callback: Callback): boolean =>
+    isProgressBar(callback) || isModelSummary(callback);
+  const given = listOf(options.callbacks).filter((each) => isGlobalZero || !isDrawing(each));
   const isEnabled = options.enableCheckpointing ?? true;
   const hasCheckpoint = given.some(({ isCheckpoint }) => isCheckpoint === true);
   if (hasCheckpoint && !isEnabled) {

@@ -5,7 +5,9 @@ import {
   type FitOptions,
   ModelCheckpoint,
   type ModelCheckpointOptions,
+  ModelSummary,
   memoryFiles,
+  ProgressBar,
   type Storage,
   StorageError,
   type Strategy,
@@ -479,6 +481,18 @@ it('validate, test and predict share the data out; metrics are those of all', as
     expect(metrics?.biggest).toBe(9);
     expect(metrics?.count).toBe(7);
   }
+});
+
+it('draws and logs on rank 0 alone', () => {
+  const [zero, one] = localRanks(2).map((strategy) => {
+    const callbacks = [new ProgressBar(), new ModelSummary(), new ModelCheckpoint()];
+    return new Trainer({ strategy, callbacks });
+  });
+  expect(zero?.callbacks).toHaveLength(3);
+  expect(zero?.loggers).toHaveLength(1);
+  expect(one?.callbacks).toHaveLength(1);
+  expect(one?.loggers).toEqual([]);
+  expect(one?.isGlobalZero).toBe(false);
 });
 
 it('accepts auto or a strategy, nothing else, and loads nothing of MPI by itself', async () => {
