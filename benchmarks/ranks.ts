@@ -45,6 +45,11 @@ function secondsIn(output: string): ReadonlyMap<string, number> {
   );
 }
 
+/** What a program has printed last, as JSON. */
+function lastLine(output: string): { plain: number; deciding: number } {
+  return JSON.parse(output.trim().split('\n').at(-1) ?? '');
+}
+
 /** The program in C; undefined when there is no compiler for it. */
 function compiled(): string | undefined {
   const program = join(folder, 'allreduce');
@@ -64,8 +69,8 @@ for (let i = 0; i < ROUNDS; i++) {
   const c = peer === undefined ? new Map() : secondsIn(launched(2, [peer, ...SIZES_MB], false));
   sums.push({ ours, c });
   runs.push({
-    one: JSON.parse(highwater(1, 'steps', String(STEPS))),
-    two: JSON.parse(highwater(2, 'steps', String(STEPS))),
+    one: lastLine(highwater(1, 'steps', String(STEPS))),
+    two: lastLine(highwater(2, 'steps', String(STEPS))),
   });
   note(`round ${i + 1} of ${ROUNDS}`);
 }
