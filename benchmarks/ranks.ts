@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { LAUNCH_ENV, launchCommand, type Mpi } from '../examples/digits-mpi/launch.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 
-const ROUNDS = roundsWanted(5);
+const ROUNDS = roundsWanted(3);
 const SIZES_MB = ['1', '4', '16', '64'];
 const STEPS = 150;
 const at = process.argv.indexOf('--mpi');
