@@ -11,6 +11,7 @@
  * | `STORAGE_*` | {@link StorageError} | a storage operation failed; `kind` says how |
  * | `SAVE_FAILED` | {@link HighwaterError} | a save behind training failed; `cause` says why |
  * | `HOOK_FAILED` | {@link HighwaterError} | a user hook threw; `cause` is what it threw |
+ * | `STRATEGY_FAILED` | {@link HighwaterError} | the ranks could not work together: MPI failed, or they differ |
  */
 export type ErrorCode =
   | 'MISCONFIGURATION'
@@ -21,6 +22,7 @@ export type ErrorCode =
   | 'TENSOR_NOT_FOUND'
   | 'SAVE_FAILED'
   | 'HOOK_FAILED'
+  | 'STRATEGY_FAILED'
   | `STORAGE_${Uppercase<StorageErrorKind>}`;
 
 export type ErrorDetails = Readonly<Record<string, unknown>>;

@@ -53,6 +53,8 @@ export type { LRScheduler, LRSchedulerConfig } from './schedulers/scheduler.ts';
 export { type LocalFilesOptions, localFiles } from './storages/local.ts';
 export { memoryFiles } from './storages/memory.ts';
 export type { ByteRange, Storage, StorageEntry, StorageWriter } from './storages/storage.ts';
+export { singleStrategy } from './strategies/single.ts';
+export type { NumberBuffer, Reduction, Strategy } from './strategies/strategy.ts';
 export type { EvaluationOptions, FitOptions } from './trainer/call-options.ts';
 export type { Checkpoint } from './trainer/checkpoint.ts';
 export type { CheckpointCost } from './trainer/checkpoint-cost.ts';
@@ -63,6 +65,8 @@ export { openCheckpoint } from './trainer/load-weights.ts';
 export type { LogOptions, LogValue } from './trainer/metrics.ts';
 export type { TrainerOptions, ValCheckInterval } from './trainer/options.ts';
 export { Rng, type RngState } from './trainer/rng.ts';
+export { Share } from './trainer/share.ts';
+export { stopOnSignals } from './trainer/stop-signals.ts';
 export {
   type LoaderMetrics,
   Trainer,

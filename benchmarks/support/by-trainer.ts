@@ -1,10 +1,17 @@
-import { type Callback, Trainer, type TrainingModule } from 'highwater';
+import {
+  type Callback,
+  type DataSource,
+  type Storage,
+  Trainer,
+  type TrainingModule,
+} from 'highwater';
 
 /** Milliseconds of one epoch over the batches through the Trainer, from its first step to its last. */
 export async function byTrainer(
   module: TrainingModule,
-  batches: readonly unknown[],
+  batches: DataSource,
   checkpoints: readonly Callback[] = [],
+  storage?: Storage,
 ): Promise<number> {
   let began = 0;
   let ms = 0;
@@ -21,6 +28,7 @@ export async function byTrainer(
     enableProgressBar: false,
     enableCheckpointing: checkpoints.length > 0,
     maxEpochs: 1,
+    storage,
     callbacks: [clock, ...checkpoints],
   });
   await trainer.fit(module, { trainDataloaders: batches });

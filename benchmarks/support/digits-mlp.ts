@@ -41,7 +41,7 @@ export class TfjsMlp extends TfjsModule<Batch> {
   readonly b2 = tf.variable(tf.zeros([CLASSES]));
 
   loss({ x, y }: Batch): tf.Scalar {
-    const input = tf.tensor2d(x, [BATCH, PIXELS]);
+    const input = tf.tensor2d(x, [y.length, PIXELS]);
     const hidden = tf.relu(tf.add(tf.matMul(input, this.w1 as tf.Tensor2D), this.b1));
     const logits = tf.add(tf.matMul(hidden as tf.Tensor2D, this.w2 as tf.Tensor2D), this.b2);
     return tf.losses.softmaxCrossEntropy(tf.oneHot(tf.tensor1d(y, 'int32'), CLASSES), logits);

@@ -28,7 +28,7 @@ export class Mlp extends TfjsModule<Batch> {
   override trainingStep(batch: Batch): tf.Tensor {
     const labels = tf.oneHot(tf.tensor1d(batch.y, 'int32'), 10);
     const loss = tf.losses.softmaxCrossEntropy(labels, this.#logits(batch));
-    this.log('train_loss', loss, { progBar: true });
+    this.log('train_loss', loss, { progBar: true, syncDist: true });
     return loss;
   }
 
@@ -38,6 +38,7 @@ export class Mlp extends TfjsModule<Batch> {
     this.log('val_acc', tf.mean(tf.cast(hits, 'float32')), {
       batchSize: batch.y.length,
       progBar: true,
+      syncDist: true,
     });
   }
 

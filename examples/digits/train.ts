@@ -8,6 +8,7 @@ import {
   HighwaterError,
   LearningRateMonitor,
   ModelCheckpoint,
+  stopOnSignals,
   TensorBoardLogger,
   Trainer,
   type TrainingModule,
@@ -113,25 +114,17 @@ export async function trainDigits(example: Example, make: () => TrainingModule):
     ],
   });
 
-  const controller = new AbortController();
-  const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      process.exitCode = EXIT_CODES[signal];
-      controller.abort();
-    });
-  }
-
+  const signal = stopOnSignals();
   try {
     await trainer.fit(make(), {
       trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true, seed: 7 }),
       valDataloaders: new DataLoader(val, { batchSize: 250 }),
       ckptPath: 'last',
-      signal: controller.signal,
+      signal,
     });
     await printSummary(checkpoint);
   } catch (error) {
-    if (controller.signal.aborted) {
+    if (signal.aborted) {
       console.log('Interrupted; everything is saved. Go on with the same command.');
     } else {
       console.error(error instanceof HighwaterError ? `${error.code}: ${error.message}` : error);

@@ -5,25 +5,18 @@
  */
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
-import { CSVLogger, DataLoader, ModelCheckpoint, Trainer } from 'highwater';
+import { CSVLogger, DataLoader, ModelCheckpoint, stopOnSignals, Trainer } from 'highwater';
 import { Digits } from '../../examples/digits/data.ts';
 import { Mlp, useWasm } from '../../examples/digits/mlp.ts';
 import { unpackDigits } from './digits-file.ts';
 
 const [, , data = '', out = ''] = process.argv;
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 tf.enableProdMode();
 await useWasm();
 const { train, val } = unpackDigits(await readFile(data));
 
-const controller = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    process.exitCode = EXIT_CODES[signal];
-    controller.abort();
-  });
-}
+const signal = stopOnSignals();
 
 /** Tells the parent which saves it may rely on, by the steps in their names. */
 class TellingLogger extends CSVLogger {
@@ -70,9 +63,9 @@ try {
     }),
     valDataloaders: new DataLoader(new Digits(val.images, val.labels), { batchSize: 50 }),
     ckptPath: 'last',
-    signal: controller.signal,
+    signal,
   });
 } catch (error) {
-  if (!controller.signal.aborted) throw error;
+  if (!signal.aborted) throw error;
   process.stdout.write(`stopped ${trainer.globalStep}\n`);
 }

@@ -213,7 +213,7 @@ export class ModelCheckpoint implements Callback {
   keeps(path: string): boolean {
     return keeps(this.#state, path);
   }
-  /** What the newest save that is durable has cost; undefined before the first. */
+  /** What the newest save that is durable has cost; undefined before the first, and on ranks that do not save. */
   get lastSave(): SaveReport | undefined {
     return this.#lastSave;
   }
@@ -259,11 +259,11 @@ export class ModelCheckpoint implements Callback {
         `ModelCheckpoint.saveCheckpoint(trainer) needs a Trainer: '.saveCheckpoint' is missing.`,
       );
     }
-    await this.#decide(trainer, 'request');
+    await trainer.checkpointing.round(() => this.#decide(trainer, 'request'));
   }
 
   /**
-   * Writes `bestKModels` as YAML, one `path: score` a line, in the order they were saved.
+   * Writes `bestKModels` as YAML, one `path: score` a line, in the order they were saved. Only rank 0 writes.
    *
    * @param path where to; default `<dirpath>/best_k_models.yaml`.
    */
@@ -273,6 +273,7 @@ export class ModelCheckpoint implements Callback {
         'ModelCheckpoint.toYaml: call it once fit has begun, or later.',
       );
     }
+    if (!this.#checkpointing.isWriter) return;
     const lines = [...this.bestKModels].map(
       ([key, score]) => `${JSON.stringify(key)}: ${yamlNumber(score)}\n`,
     );
@@ -377,7 +378,7 @@ export class ModelCheckpoint implements Callback {
     if (!trainer.checkpointing.maySave) return;
     const nowMs = performance.now();
     const { checkpointing } = trainer;
-    const moment = checkpointing.moment(hook, nowMs - (this.#clockMs ?? nowMs));
+    const moment = await checkpointing.moment(hook, nowMs - (this.#clockMs ?? nowMs));
     this.#clockMs = nowMs;
     const options = { ...this.#options, saveOnTrainEpochEnd: this.#saveOnTrainEpochEnd };
     const isAsked = needsMetrics(this.#state, moment, options);

@@ -104,6 +104,12 @@ export interface Engine extends EngineState {
    * @returns the loss: a number, or an owned handle that {@link release} frees.
    */
   trainStep(batch: unknown, batchIdx: number, scale: number): unknown;
+  /**
+   * Puts other gradients in the place of the pending ones: tensors of group `gradient`, each of the dtype and shape of the
+   * weight it belongs to; none: nothing is pending. The bytes are copied. Without it an engine trains on one
+   * rank only.
+   */
+  replaceGradients?(gradients: readonly LoadedTensor[]): void | Promise<void>;
   /** Applies the pending gradients with the optimizer, then drops them. */
   optimizerStep(clipping: GradientClipping | undefined): void | Promise<void>;
   /** Runs `validationStep`, `testStep` or `predictStep` without gradients; what it returned. */

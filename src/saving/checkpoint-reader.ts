@@ -12,16 +12,19 @@ import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import type { HostTensor } from './user-values.ts';
 
+/** What is asked of a storage to read from it. */
+export type ReadStorage = Pick<Storage, 'stat' | 'read' | 'readParts'>;
+
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
   readonly path: string;
   readonly sizeBytes: number;
   readonly index: FileIndex;
-  readonly #storage: Storage;
+  readonly #storage: ReadStorage;
   readonly #checksum: Checksum;
 
   private constructor(
-    storage: Storage,
+    storage: ReadStorage,
     path: string,
     sizeBytes: number,
     index: FileIndex,
@@ -40,7 +43,7 @@ export class CheckpointReader {
    * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
    * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
    */
-  static async open(storage: Storage, path: string): Promise<CheckpointReader> {
+  static async open(storage: ReadStorage, path: string): Promise<CheckpointReader> {
     const sizeBytes = await fileSizeBytes(storage, path);
     try {
       const prefix = await storage.read(path, { offset: 0, length: 8 });
@@ -153,7 +156,7 @@ export class CheckpointReader {
   }
 }
 
-async function fileSizeBytes(storage: Storage, path: string): Promise<number> {
+async function fileSizeBytes(storage: ReadStorage, path: string): Promise<number> {
   const entry = await storage.stat(path);
   if (entry === undefined) {
     throw new HighwaterError('CHECKPOINT_NOT_FOUND', `There is no checkpoint '${path}'.`, {

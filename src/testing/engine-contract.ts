@@ -1,3 +1,4 @@
+import { averagingContract } from './engine-contract/averaging.ts';
 import { capturingContract } from './engine-contract/capturing.ts';
 import { type Check, type EngineUnderTest, Modules } from './engine-contract/check.ts';
 import { loadingContract } from './engine-contract/loading.ts';
@@ -45,6 +46,7 @@ export function engineContract(
     });
   describe(`${name} keeps the engine contract:`, () => {
     steppingContract(check);
+    averagingContract(check);
     capturingContract(check);
     resumingContract(check);
     loadingContract(check);

@@ -1,6 +1,7 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { DataSource } from './data-source.ts';
+import { Share } from './share.ts';
 
 /** Where a data source stands between two batches. */
 export type FeedPosition =
@@ -12,6 +13,8 @@ export type FeedPosition =
 /** One batch, and whether another follows. */
 export interface FedBatch {
   readonly batch: unknown;
+  /** Of a {@link Share}: how much of the whole batch it is; undefined for a batch as it is. */
+  readonly weight: number | undefined;
   readonly isLast: boolean;
 }
 
@@ -50,7 +53,11 @@ export class BatchFeed {
     const result = this.#ahead ?? (await this.#iterator.next());
     this.#ahead = undefined;
     if (result.done) return undefined;
-    return { batch: result.value, isLast: await this.#isLastOne() };
+    const { value } = result;
+    const isLast = await this.#isLastOne();
+    return value instanceof Share
+      ? { batch: value.batch, weight: value.weight, isLast }
+      : { batch: value, weight: undefined, isLast };
   }
 
   /** The batch that {@link next} gave is done: it counts in {@link position}. */

@@ -86,6 +86,8 @@ export interface CheckpointSources {
 export async function captureCheckpoint(sources: CheckpointSources): Promise<Snapshot> {
   const { trainer, module, hooks, metrics, rng, learningRate, data, progress, sequence } = sources;
   const { callbacks, loggers, settings } = trainer;
+  // Before anything that may fail on one rank alone: here the ranks work together.
+  const logged = await metrics.stateDict();
   for (const logger of loggers) await hooks.guard('logger.save', () => logger.save?.());
   const { ending } = sources;
   const checkpoint: Checkpoint = {
@@ -102,7 +104,7 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     lrSchedulers: learningRate?.stateDict() ?? [],
     shouldStop: trainer.shouldStop,
     ...(Number.isFinite(settings.maxTimeMs) ? { elapsedMs: sources.elapsedMs } : {}),
-    metrics: await metrics.stateDict(),
+    metrics: logged,
     rng,
     dataloaders: {
       train: sources.trainPosition,

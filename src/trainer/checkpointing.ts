@@ -10,6 +10,8 @@ import type { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type CheckpointCost, NO_COST, withSave } from './checkpoint-cost.ts';
+import { Ranks } from './ranks.ts';
+import { SharedFacts } from './shared-facts.ts';
 
 /** A callback that saves, as the Trainer sees it. */
 export interface CheckpointOwner {
@@ -71,14 +73,35 @@ export class Checkpointing {
   readonly #saver: Saver;
   readonly #source: CheckpointSource;
   readonly #waits: boolean;
+  readonly #ranks: Ranks;
+  readonly #facts: SharedFacts;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
 
-  constructor(source: CheckpointSource, storage: Storage, saver: Saver, waits: boolean) {
+  constructor(
+    source: CheckpointSource,
+    storage: Storage,
+    saver: Saver,
+    waits: boolean,
+    ranks: Ranks = new Ranks(),
+  ) {
     this.#source = source;
     this.storage = storage;
     this.#saver = saver;
     this.#waits = waits;
+    this.#ranks = ranks;
+    this.#facts = new SharedFacts(ranks, (happening) => {
+      if (happening.kind === 'saveFailed') {
+        source.owners[happening.owner]?.onSaveFailed(happening.save);
+        return;
+      }
+      for (const owner of source.owners) owner.renamePath(happening.from, happening.to);
+    });
+  }
+
+  /** Whether this process is the one that writes: rank 0. */
+  get isWriter(): boolean {
+    return this.#ranks.isZero;
   }
 
   /** False during the sanity check, `fastDevRun` and outside `fit`. */
@@ -86,38 +109,54 @@ export class Checkpointing {
     return this.#source.maySave();
   }
 
-  /** Saves that are not durable yet. */
+  /** Saves that are not durable yet; 0 on all ranks but rank 0. */
   get pendingSaves(): number {
     return this.#saver.pendingSaves;
   }
 
-  /** Whether a name is taken once every save so far is done. */
+  /** Whether a name is taken once every save so far is done: rank 0's answer, for which every rank asks. */
   async isTaken(path: string): Promise<boolean> {
-    const isPlanned = this.#round?.some(({ decision }) =>
-      decision.saves.some((save) => save.path === path),
-    );
-    return isPlanned === true || (await this.#saver.isTaken(path));
+    return await this.#facts.ask(async () => {
+      const isPlanned = this.#round?.some(({ decision }) =>
+        decision.saves.some((save) => save.path === path),
+      );
+      return isPlanned === true || (await this.#saver.isTaken(path));
+    });
   }
 
   /** Whether a path is inside a folder, symbolic links on the way to it included. */
   async isInside(folder: string, path: string): Promise<boolean> {
-    return await isContained(this.storage, folder, path);
+    return await this.#facts.ask(() => isContained(this.storage, folder, path));
   }
 
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
   async rankedFiles(owner: CheckpointOwner): Promise<readonly RankedFile[]> {
     const { dirpath: path, folderDepth: depth, stateKey } = owner;
-    return await rankedFiles(this.storage, { path, depth }, stateKey, this.resumedSequence);
+    const files = await this.#facts.ask(async () => {
+      const found = await rankedFiles(
+        this.storage,
+        { path, depth },
+        stateKey,
+        this.resumedSequence,
+      );
+      return found.map((file) => ({ ...file }));
+    });
+    return files;
   }
 
-  /** The present hook, as the rules see it, without the metrics. */
-  moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'> {
-    return this.#source.moment(hook, elapsedMs);
+  /** The present hook, as the rules see it, without the metrics. By rank 0's clock. */
+  async moment(hook: CheckpointHook, elapsedMs: number): Promise<Omit<CheckpointEvent, 'metrics'>> {
+    return this.#source.moment(hook, await this.#facts.ask(() => elapsedMs));
   }
 
-  /** The metrics, as the rules see them: reads those that were not read yet. */
+  /** Rank 0's metrics, as the rules see them: reads those that were not read yet. */
   async readings(): Promise<CheckpointEvent['metrics']> {
-    return await this.#source.readings();
+    if (!this.#ranks.areMany) return await this.#source.readings();
+    const entries = await this.#facts.ask(async () => {
+      const readings = await this.#source.readings();
+      return [...readings].map(([name, reading]) => [name, { ...reading }] as const);
+    });
+    return new Map(entries);
   }
 
   /** What the checkpoints of this run have cost so far. */
@@ -128,14 +167,16 @@ export class Checkpointing {
   /** The end of training: as {@link flush}, and the wait counts as a cost. */
   async finish(): Promise<void> {
     const began = performance.now();
-    await this.#saver.flush();
+    await this.flush();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
   }
 
-  /** Resolves when every save so far is durable. */
+  /** Resolves when every save so far is durable; on all ranks together. */
   async flush(): Promise<void> {
-    await this.#saver.flush();
+    await this.#facts.round(async () => {
+      if (this.isWriter) await this.#saver.flush();
+    });
   }
 
   /** Carries out a decision: with the others of this hook, or by itself outside a hook. */
@@ -144,17 +185,23 @@ export class Checkpointing {
     else this.#round.push({ owner, decision });
   }
 
-  /** One hook: all callbacks decide, then everything is saved together. */
+  /** One hook: all callbacks decide, on every rank alike, then everything is saved together. */
   async round(decide: () => Promise<void>): Promise<void> {
-    this.#saver.throwIfFailed();
-    this.#round = [];
-    let submitted: readonly Submitted[];
-    try {
+    if (this.#round !== undefined) {
       await decide();
-    } finally {
-      submitted = this.#round;
-      this.#round = undefined;
+      return;
     }
+    let submitted: readonly Submitted[] = [];
+    await this.#facts.round(async () => {
+      this.#saver.throwIfFailed();
+      this.#round = [];
+      try {
+        await decide();
+      } finally {
+        submitted = this.#round;
+        this.#round = undefined;
+      }
+    });
     await this.#commit(submitted);
   }
 
@@ -164,7 +211,11 @@ export class Checkpointing {
         decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
           const onFailed = ({ path, displaces = [] }: SaveName): void =>
-            owner.onSaveFailed({ ...save, path, displaces });
+            this.#facts.happened({
+              kind: 'saveFailed',
+              owner: this.#source.owners.indexOf(owner),
+              save: { ...save, path, displaces },
+            });
           return { ...save, weightsOnly, stateKey, onFailed };
         }),
       ),
@@ -186,9 +237,7 @@ export class Checkpointing {
         journal: this.#journal(submitted),
         isAwaited: this.#waits,
         ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
-        onRenamed: (from, to) => {
-          for (const owner of this.#source.owners) owner.renamePath(from, to);
-        },
+        onRenamed: (from, to) => this.#facts.happened({ kind: 'renamed', from, to }),
         onDurable: async (report) => {
           this.#cost = withSave(this.#cost, report);
           for (const owner of owners) {
@@ -197,9 +246,19 @@ export class Checkpointing {
           }
         },
       };
-      await this.#saver.submit(job, () => this.#source.capture());
+      await this.#carryOut(job);
     }
-    for (const { decision } of submitted) if (decision.error !== undefined) throw decision.error;
+    for (const { decision } of submitted) {
+      if (decision.error !== undefined) throw this.#ranks.share(decision.error);
+    }
+  }
+
+  /** Every rank takes part in capturing, since hooks may; only rank 0 writes. All fail, or none. */
+  async #carryOut(job: SaveJob): Promise<void> {
+    await this.#ranks.together(async () => {
+      if (this.isWriter) await this.#saver.submit(job, () => this.#source.capture());
+      else (await this.#source.capture()).release();
+    });
   }
 
   #journal(submitted: readonly Submitted[]): readonly JournalLine[] {
@@ -220,7 +279,7 @@ export class Checkpointing {
       journal: [],
       isAwaited: true,
     };
-    await this.#saver.submit(job, () => this.#source.capture());
+    await this.#carryOut(job);
   }
 }
 

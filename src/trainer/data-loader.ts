@@ -1,6 +1,8 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import type { DataSource } from './data-source.ts';
 import { Rng } from './rng.ts';
+import { partOf, Share } from './share.ts';
 
 /** Items by their index. `length` is read once, when a {@link DataLoader} is made of it. */
 export interface Dataset<Item> {
@@ -106,7 +108,33 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
   }
 
   /** The rest of the epoch, from the loaded position or its first batch. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
+    return this.#serve(this.#build);
+  }
+
+  /**
+   * This loader as one of several ranks reads it: of each batch a run of its items, as even as can be, so
+   * that all ranks together train on the batches of one process, in as many steps. `batchSize` is that of all
+   * ranks. A rank for which a short batch has no item left gets its first one, at weight 0: it counts
+   * nowhere. The position is this loader's.
+   */
+  shard(rank: number, worldSize: number): DataSource<Share<Batch>> {
+    const share = async (indices: Uint32Array): Promise<Share<Batch>> => {
+      const { items, weight } = partOf(indices, rank, worldSize);
+      return new Share(await this.#build(items), weight);
+    };
+    return {
+      length: this.length,
+      setEpoch: (epoch) => this.setEpoch(epoch),
+      stateDict: () => this.stateDict(),
+      loadStateDict: (state) => this.loadStateDict(state),
+      [Symbol.asyncIterator]: () => this.#serve(share),
+    };
+  }
+
+  async *#serve<Served>(
+    build: (indices: Uint32Array) => Served | Promise<Served>,
+  ): AsyncGenerator<Served, void, undefined> {
     const epoch = this.#epoch;
     const order = this.#order(epoch);
     let served = this.#isLoaded ? this.#batchesServed : 0;
@@ -114,7 +142,7 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
     try {
       while (served < this.length) {
         const start = served * this.#batchSize;
-        const batch = await this.#build(order.slice(start, start + this.#batchSize));
+        const batch = await build(order.slice(start, start + this.#batchSize));
         served++;
         this.#epoch = epoch;
         this.#batchesServed = served;

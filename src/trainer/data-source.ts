@@ -1,5 +1,6 @@
 import type { JsonValue } from '../format/json.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import type { Share } from './share.ts';
 
 /**
  * Where batches come from: an array, a {@link DataLoader}, or any other sync or async iterable that can
@@ -10,6 +11,7 @@ import type { Checkpoint } from './checkpoint.ts';
  * | `length` | batches per epoch: validation intervals as fractions, progress, an exact resume by skipping |
  * | `setEpoch` | told the epoch (0-based) before each epoch of training, so that shuffling is a function of it |
  * | `stateDict`, `loadStateDict` | its position, read between batches; after a load the next iteration goes on there |
+ * | `shard` | one rank's part of each batch: what makes several processes faster than one |
  * | `inOrder` | the same data unshuffled, for `overfitBatches` |
  * | `onSaveCheckpoint`, `onLoadCheckpoint` | whatever else it adds to a checkpoint, and reads back |
  */
@@ -19,6 +21,11 @@ export type DataSource<Batch = unknown> = (Iterable<Batch> | AsyncIterable<Batch
   stateDict?(): JsonValue;
   loadStateDict?(state: JsonValue): void;
   inOrder?(): DataSource<Batch>;
+  /**
+   * The same batches in the same order, of each only the part of one rank. It has the length and the state of
+   * the whole, so that a resume with another number of ranks goes on at the same batch.
+   */
+  shard?(rank: number, worldSize: number): DataSource<Share<Batch>>;
   onSaveCheckpoint?(checkpoint: Checkpoint): unknown;
   onLoadCheckpoint?(checkpoint: Checkpoint): unknown;
 };

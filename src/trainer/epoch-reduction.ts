@@ -44,7 +44,9 @@ export class EpochReduction {
     this.#weight = state.weight;
   }
 
+  /** A weight of 0 does not count, whatever the value. */
   add(scalar: Scalar, weight: number): void {
+    if (weight === 0) return;
     this.#unread.push({ scalar: scalar.share(), weight });
     if (this.#unread.length >= MAX_UNREAD) void this.#settle();
   }

@@ -4,16 +4,19 @@ import { BatchFeed } from './batch-feed.ts';
 import type { DataSource } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
 import type { LogScope, MetricStore } from './metrics.ts';
+import type { Ranks } from './ranks.ts';
 import type { TrainingModule } from './training-module.ts';
 
 export interface EvaluationContext {
   readonly module: TrainingModule;
+  readonly ranks: Ranks;
   readonly hooks: Hooks;
   readonly metrics: MetricStore;
   readonly sources: readonly DataSource[];
   /** Batches of each source at most. */
   readonly limits: readonly number[];
   setScope(scope: LogScope | undefined): void;
+  warn(message: string): void;
   /** Sends what a batch has made visible to the loggers. */
   logBatch?(names: readonly string[]): Promise<void>;
 }
@@ -54,6 +57,7 @@ export async function runEvaluation(
     for (let batchIdx = 0; ; batchIdx++) {
       const fed = await hooks.guard(`the ${stage} data`, () => feed.next());
       if (fed === undefined) break;
+      metrics.share = fed.weight ?? 1 / context.ranks.count;
       scope(true, suffix);
       await hooks.run(`on${name}BatchStart`, fed.batch, batchIdx, index);
       const output = await hooks.guard(`${stage}Step`, () =>
@@ -62,6 +66,7 @@ export async function runEvaluation(
       if (stage === 'predict') predicted.push(output);
       await hooks.run(`on${name}BatchEnd`, output, fed.batch, batchIdx, index);
       metrics.commit();
+      if (stage !== 'predict') await metrics.syncSteps(stage);
       if (stage !== 'predict') await context.logBatch?.(metrics.publishStep(stage, globalStep));
       feed.complete();
       await nextMacrotask();
@@ -74,6 +79,15 @@ export async function runEvaluation(
   // Lightning refuses logs in what follows, as they would belong to no epoch.
   context.setScope(undefined);
   if (stage === 'predict') return { names: [], predictions };
+  await metrics.syncSteps(stage);
+  const unsynced = metrics.unsynced(stage);
+  if (unsynced.length > 0) {
+    const names = unsynced.map((each) => `'${each}'`).join(', ');
+    context.warn(
+      `${names}: logged without syncDist, so each rank has the value of its own share of the data, and rank 0's decides. ` +
+        `For that of all data: log(name, value, {syncDist: true}).`,
+    );
+  }
   metrics.publishStep(stage, globalStep);
   return { names: await metrics.publishEpoch(stage, globalStep), predictions };
 }

@@ -1,11 +1,12 @@
 import type { Stage } from '../callbacks/callback.ts';
 import { MisconfigurationError } from '../errors.ts';
-import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { EvaluationOptions } from './call-options.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
+import { agreeOnLengths, shardsOf } from './fit-data.ts';
 import { Hooks } from './hooks.ts';
 import { type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
 import { loadWeights } from './load-weights.ts';
@@ -13,6 +14,8 @@ import { logRow } from './log-row.ts';
 import { type LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { rankZeroReads } from './rank-zero-reads.ts';
+import type { Ranks } from './ranks.ts';
 import { beginLoggers } from './resume.ts';
 import { Rng } from './rng.ts';
 import type { Run } from './run.ts';
@@ -68,6 +71,7 @@ export class EvaluationRun implements Run {
   evaluationBatches: readonly number[] = [];
   scope: LogScope | undefined;
   readonly #trainer: Trainer;
+  readonly #ranks: Ranks;
   readonly #module: TrainingModule;
   readonly #options: TrainerOptions;
   readonly #hooks: Hooks;
@@ -81,10 +85,11 @@ export class EvaluationRun implements Run {
   ) {
     this.stage = stage;
     this.#trainer = trainer;
+    this.#ranks = trainer.ranks;
     this.#module = module;
     this.#options = options;
     this.progress = progress;
-    this.metrics = new MetricStore(module);
+    this.metrics = new MetricStore(module, trainer.ranks);
     this.rng = new Rng(trainer.settings.seed);
     this.#hooks = new Hooks(trainer, module, trainer.callbacks);
   }
@@ -101,21 +106,27 @@ export class EvaluationRun implements Run {
   async #evaluate(options: EvaluationOptions): Promise<EvaluationResult> {
     const hooks = this.#hooks;
     const { stage, end } = KINDS[this.stage];
-    await hooks.guard('prepareData', () => this.#module.prepareData?.());
+    const ranks = this.#ranks;
+    const trainer = this.#trainer;
+    await ranks.onZero(() => hooks.guard('prepareData', () => this.#module.prepareData?.()));
     await hooks.run('setup', this.stage);
     const sources = await this.#sources(options);
     await this.#load(options.ckptPath);
     const loggers = this.stage === 'predict' ? [] : this.#trainer.loggers;
-    await hooks.guard('logger.setup', () => beginLoggers(loggers, undefined, undefined));
+    await ranks.onZero(() =>
+      hooks.guard('logger.setup', () => beginLoggers(loggers, undefined, undefined)),
+    );
     let outcome: EvaluationOutcome;
     let status: 'success' | 'failed' = 'failed';
     try {
       const context = {
         module: this.#module,
+        ranks,
         hooks,
         metrics: this.metrics,
         sources,
         limits: this.evaluationBatches,
+        warn: (message: string) => trainer.warnOnce(message),
         setScope: (scope: LogScope | undefined): void => {
           this.scope = scope;
         },
@@ -158,12 +169,15 @@ export class EvaluationRun implements Run {
     const sources = isInOrder ? dataSources(given).map(inOrder) : dataSources(given);
     const batches: BatchLimit = this.#trainer.settings[limit];
     this.evaluationBatches = sources.map((source) => batchCount(limit, source, batches));
-    return sources;
+    await agreeOnLengths(this.#ranks, this.evaluationBatches);
+    return shardsOf(sources, this.#ranks);
   }
 
   async #load(ckptPath: string | null | undefined): Promise<void> {
     if (!ckptPath) return;
-    const reader = await this.#find(ckptPath);
+    const { storage = defaultStorage() } = this.#options;
+    const found = await this.#ranks.fromZero(async () => (await this.#find(ckptPath)).path);
+    const reader = await CheckpointReader.open(rankZeroReads(storage, this.#ranks), found);
     await this.#hooks.guard('onLoadCheckpoint', () => loadWeights(this.#module, reader, {}));
     this.#trainer.info(`${this.stage}: weights of ${reader.path}`);
   }

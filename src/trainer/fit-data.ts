@@ -2,8 +2,10 @@ import { MisconfigurationError } from '../errors.ts';
 import type { FitOptions } from './call-options.ts';
 import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
+import type { Ranks } from './ranks.ts';
 import { batchCount } from './schedule.ts';
 import type { TrainerSettings } from './settings.ts';
+import { shardOf } from './share.ts';
 import type { TrainingModule } from './training-module.ts';
 
 /** What a fit trains and validates on. */
@@ -18,11 +20,58 @@ export interface FitData {
 }
 
 /**
- * The data given to `fit`, else the module's own, under the Trainer's limits.
+ * The data given to `fit`, else the module's own, under the Trainer's limits; with several ranks this rank's
+ * part of each batch, and as many batches on every rank.
  *
  * @throws MisconfigurationError when there is none, when it is empty, and for a fraction of no length.
  */
 export async function fitData(
+  hooks: Hooks,
+  module: TrainingModule,
+  options: FitOptions,
+  settings: TrainerSettings,
+  ranks: Ranks,
+  warn: (message: string) => void,
+): Promise<FitData> {
+  const whole = await wholeData(hooks, module, options, settings);
+  if (!ranks.areMany) return whole;
+  const { rank, count } = ranks;
+  await agreeOnLengths(ranks, [whole.trainBatches, ...whole.valLimits]);
+  const train = shardOf(whole.train, rank, count);
+  if (train === undefined) {
+    warn(
+      `The training data cannot be divided among ${count} ranks, so each trains on all of every batch: right, but ` +
+        `no faster than one. Use a DataLoader, or give the data source a shard(rank, worldSize) method.`,
+    );
+  }
+  return { ...whole, train: train ?? whole.train, val: shardsOf(whole.val, ranks) };
+}
+
+/** Each source as this rank reads it. */
+export function shardsOf(
+  sources: readonly DataSource[],
+  { areMany, rank, count }: Ranks,
+): readonly DataSource[] {
+  if (!areMany) return sources;
+  return sources.map((source) => shardOf(source, rank, count) ?? source);
+}
+
+/** @throws MisconfigurationError on every rank when one has other data. */
+export async function agreeOnLengths(ranks: Ranks, batches: readonly number[]): Promise<void> {
+  const all = await ranks.gather(batches);
+  const lists = (all as readonly (readonly number[])[]).map((list) => list.map(String));
+  const other = lists.findIndex((list) => JSON.stringify(list) !== JSON.stringify(lists[0]));
+  if (other < 0) return;
+  throw ranks.share(
+    new MisconfigurationError(
+      `The ranks have different data: rank 0 has loaders of ${lists[0]?.join(', ')} batches, rank ${other} of ` +
+        `${lists[other]?.join(', ')}. Give all ranks the same.`,
+      { details: { batches: lists } },
+    ),
+  );
+}
+
+async function wholeData(
   hooks: Hooks,
   module: TrainingModule,
   options: FitOptions,

@@ -140,11 +140,29 @@ export class FitLoop {
       trainEnd: () => this.#trainEnd(),
       trainSave: () => this.#trainSave(),
     };
+    await this.#agree();
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
-      const isBetweenHooks = this.ending === undefined && this.#progress.next !== 'finished';
-      if (this.#context.signal?.aborted && isBetweenHooks) throw new Interrupted();
+      if (this.ending !== undefined) continue;
+      const { ranks, signal } = this.#context;
+      if (ranks.areMany) await this.#agree();
+      const isAborted = this.#agreed?.isAborted ?? signal?.aborted;
+      if (isAborted && this.#progress.next !== 'finished') throw ranks.share(new Interrupted());
     }
+  }
+
+  /** What the ranks agreed on after the last step; undefined in one process. */
+  #agreed: { readonly stops: boolean; readonly isAborted: boolean } | undefined;
+
+  /** What one rank wants all do: it may have been told by a signal, a clock or a callback of its own. */
+  async #agree(): Promise<void> {
+    const { ranks, signal, shouldStop, stop, settings } = this.#context;
+    if (!ranks.areMany) return;
+    const wants = [shouldStop(), signal?.aborted === true, this.elapsedMs >= settings.maxTimeMs];
+    const any = await ranks.reduce(wants.map(Number), 'max');
+    const [isStopped, isAborted, isTimeUp] = any.map(Boolean);
+    if (isStopped) stop();
+    this.#agreed = { stops: isStopped || isTimeUp || false, isAborted: isAborted ?? false };
   }
 
   /** Goes back to the last hook that completed: what the failed one drew and logged is forgotten. */
@@ -168,7 +186,8 @@ export class FitLoop {
 
   get #stops(): boolean {
     const { minEpochs, minSteps, maxTimeMs } = this.#context.settings;
-    if (!this.#context.shouldStop() && this.elapsedMs < maxTimeMs) return false;
+    const stops = this.#context.shouldStop() || this.elapsedMs >= maxTimeMs;
+    if (!(this.#agreed?.stops ?? stops)) return false;
     return this.#progress.epoch >= minEpochs && this.#progress.globalStep >= minSteps;
   }
 
@@ -209,7 +228,7 @@ export class FitLoop {
   }
 
   async #batch(): Promise<void> {
-    const { module, hooks, metrics, settings, data } = this.#context;
+    const { module, hooks, metrics, settings, data, ranks, gradients } = this.#context;
     const { epoch, batchesInEpoch: batchIdx, totalBatches, globalStep } = this.#progress;
     if (this.#closesEpoch) {
       this.#move({ next: 'epochEnd' });
@@ -221,7 +240,8 @@ export class FitLoop {
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
-    const { batch, isLast } = fed;
+    const { batch, weight = 1 / ranks.count, isLast } = fed;
+    metrics.share = weight;
     this.#retainGradients();
     this.#scope(true);
     if ((await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1) {
@@ -234,12 +254,16 @@ export class FitLoop {
     const { accumulateGradBatches } = settings;
     const tookStep = isLast || (batchIdx + 1) % accumulateGradBatches === 0;
     const loss = await hooks.guard('trainingStep', () =>
-      module.trainStep(batch, batchIdx, 1 / accumulateGradBatches),
+      module.trainStep(batch, batchIdx, weight / accumulateGradBatches),
     );
+    if (gradients !== undefined) {
+      await hooks.guard('adding up gradients', () => gradients.add(tookStep));
+    }
     await hooks.run('onAfterBackward');
     if (tookStep) await this.#optimizerStep();
     const step = globalStep + (tookStep ? 1 : 0);
     metrics.commit();
+    if (ranks.areMany) await metrics.syncSteps('train');
     this.#ending = { loss, names: metrics.publishStep('train', globalStep + 1) };
     this.#batchDone = fed;
     this.#move({
@@ -256,10 +280,12 @@ export class FitLoop {
   }
 
   async #batchEnd(): Promise<void> {
-    const { module, hooks, metrics } = this.#context;
+    const { module, hooks, metrics, ranks } = this.#context;
     const { batchesInEpoch, globalStep, tookStep } = this.#progress;
     const batchIdx = batchesInEpoch - 1;
-    const { batch } = this.#batchDone ?? (await this.#nextBatch(batchIdx)) ?? {};
+    const fed = this.#batchDone ?? (await this.#nextBatch(batchIdx));
+    const { batch, weight = 1 / ranks.count } = fed ?? {};
+    metrics.share = weight;
     const { loss, names } = this.#ending;
     this.#scope(true);
     await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);
@@ -268,6 +294,7 @@ export class FitLoop {
     this.#feed?.complete();
     this.#batchDone = undefined;
     metrics.commit();
+    if (ranks.areMany) await metrics.syncSteps('train');
     const measuredFor = tookStep ? globalStep : globalStep + 1;
     const more = metrics.publishStep('train', measuredFor);
     await this.#logSteps([...new Set([...names, ...more])]);
@@ -301,11 +328,14 @@ export class FitLoop {
 
   /** Moves the learning rate on, where it is due; `monitored` as in {@link ScheduleMoment}. */
   async #schedule(interval: 'step' | 'epoch', monitored: boolean | 'both'): Promise<void> {
-    const { hooks, learningRate, metrics } = this.#context;
+    const { hooks, learningRate, metrics, ranks } = this.#context;
     const { globalStep, epoch } = this.#progress;
     const count = interval === 'step' ? globalStep : epoch + 1;
     await hooks.guard('lrScheduler.step', () =>
-      learningRate.step({ interval, count, monitored }, async (name) => await metrics.value(name)),
+      learningRate.step({ interval, count, monitored }, async (name) => {
+        const value = await ranks.fromZero(async () => (await metrics.value(name)) ?? null);
+        return value ?? undefined;
+      }),
     );
   }
 
@@ -377,6 +407,7 @@ export class FitLoop {
     this.#scope(false);
     await hooks.run('onTrainEpochEnd');
     metrics.commit();
+    await metrics.syncSteps('train');
     const { globalStep, isLastBatch } = this.#progress;
     const steps = metrics.publishStep('train', globalStep);
     const epochs = await metrics.publishEpoch('train', globalStep);

@@ -1,4 +1,6 @@
+import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
+import { orderOf } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
@@ -8,11 +10,15 @@ import { findCheckpoint, type ResumeSource } from './find-checkpoint.ts';
 import type { FitContext } from './fit-context.ts';
 import { type FitData, fitData } from './fit-data.ts';
 import { FitLoop, Interrupted } from './fit-loop.ts';
+import { GradientSum } from './gradient-sum.ts';
 import { Hooks } from './hooks.ts';
 import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
 import type { LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { copyFromZero } from './rank-state.ts';
+import { rankZeroReads } from './rank-zero-reads.ts';
+import type { Ranks } from './ranks.ts';
 import { inFile } from './restore.ts';
 import { beginLoggers, finishFolders } from './resume.ts';
 import type { Rng } from './rng.ts';
@@ -34,6 +40,7 @@ export class FitRun implements Run {
   #maySave = false;
   readonly #state: TrainingState;
   readonly #trainer: Trainer;
+  readonly #ranks: Ranks;
   readonly #module: TrainingModule;
   readonly #fit: FitOptions;
   readonly #settings: TrainerSettings;
@@ -51,6 +58,7 @@ export class FitRun implements Run {
   ) {
     const { settings } = trainer;
     this.#trainer = trainer;
+    this.#ranks = trainer.ranks;
     this.#module = module;
     this.#fit = fit;
     this.#settings = settings;
@@ -86,6 +94,7 @@ export class FitRun implements Run {
       storage,
       saver,
       !settings.asyncSave,
+      trainer.ranks,
     );
   }
 
@@ -136,23 +145,28 @@ export class FitRun implements Run {
     const hooks = this.#hooks;
     const state = this.#state;
     const { ckptPath } = this.#fit;
-    await hooks.guard('prepareData', () => this.#module.prepareData?.());
+    const ranks = this.#ranks;
+    await ranks.onZero(() => hooks.guard('prepareData', () => this.#module.prepareData?.()));
     await hooks.run('setup', 'fit');
-    const data = await fitData(hooks, this.#module, this.#fit, this.#settings);
+    const warn = (message: string): void => this.#trainer.warnOnce(message);
+    const data = await fitData(hooks, this.#module, this.#fit, this.#settings, ranks, warn);
     state.data = data;
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
     const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
-    const begin = (): Promise<void> =>
-      hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
-    await (found === undefined ? begin() : inFile(found.reader.path, begin));
-    this.checkpointing.defaultFolder =
-      found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
+    this.checkpointing.defaultFolder = await ranks.fromZero(async () => {
+      const begin = (): Promise<void> =>
+        hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+      await (found === undefined ? begin() : inFile(found.reader.path, begin));
+      return found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
+    });
     await this.#prepare();
     const learningRate = await this.#configureOptimizers();
     state.learningRate = learningRate;
     const context: FitContext = {
       module: this.#module,
+      ranks,
+      gradients: this.#gradientSum(),
       settings: this.#settings,
       hooks,
       metrics: this.metrics,
@@ -163,7 +177,11 @@ export class FitRun implements Run {
       data,
       plan,
       signal: this.#fit.signal,
+      warn,
       shouldStop: () => this.#trainer.shouldStop,
+      stop: () => {
+        this.#trainer.shouldStop = true;
+      },
       setScope: (scope) => {
         this.scope = scope;
       },
@@ -173,6 +191,7 @@ export class FitRun implements Run {
       found === undefined
         ? state.goOn(data)
         : await inFile(found.reader.path, () => this.#resume(found.reader, data, learningRate));
+    if (found === undefined && ranks.areMany) await copyFromZero(this.#module, ranks);
     const { progress: from, elapsedMs, ending } = standing;
     // A finished run goes on when its limits were raised.
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
@@ -186,6 +205,11 @@ export class FitRun implements Run {
     }
     if (isNothingLeft || data.trainBatches === 0) return;
     await this.#trainAndFinish(context, loop);
+  }
+
+  #gradientSum(): GradientSum | undefined {
+    const { areMany, strategy } = this.#ranks;
+    return areMany && strategy ? new GradientSum(this.#module, strategy) : undefined;
   }
 
   async #configureOptimizers(): Promise<LearningRate> {
@@ -207,11 +231,19 @@ export class FitRun implements Run {
   ): Promise<Standing> {
     const { checkpointing } = this;
     const mayWrite = !this.#settings.fastDevRun;
-    const warnings = await finishFolders(reader, checkpointing, this.#runFolders, this.#owners, {
-      mayWrite,
+    checkpointing.resumedFrom = reader.path;
+    checkpointing.resumedSequence = orderOf(reader.document).sequence;
+    await this.#ranks.onZero(async () => {
+      const owners = this.#owners;
+      const options = { mayWrite };
+      const folders = this.#runFolders;
+      const warnings = await finishFolders(reader, checkpointing, folders, owners, options);
+      for (const warning of warnings) this.#trainer.warnOnce(warning);
     });
-    for (const warning of warnings) this.#trainer.warnOnce(warning);
-    return await this.#state.restore(reader, data, learningRate);
+    const standing = await this.#state.restore(reader, data, learningRate);
+    // Gradients so far are rank 0's to keep.
+    if (!this.#ranks.isZero) await this.#module.replaceGradients?.([]);
+    return standing;
   }
 
   /** The saves of a train end that a crash has prevented; none when the run had ended. */
@@ -258,9 +290,14 @@ export class FitRun implements Run {
 
   async #onFailure(error: unknown, loop: FitLoop): Promise<never> {
     loop.rewind();
+    const ranks = this.#ranks;
+    // The others do not know of it, so nothing can be done together any more.
+    if (ranks.areMany && !ranks.isShared(error)) ranks.part();
     try {
       const hook = error instanceof Interrupted ? 'onInterrupt' : 'onException';
-      await this.checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
+      if (ranks.areMany || ranks.isZero) {
+        await this.checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
+      }
       this.#isTold = true;
       if (hook === 'onException') await this.#hooks.run('onException', error);
       await this.checkpointing.flush();
@@ -269,7 +306,9 @@ export class FitRun implements Run {
       this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);
     }
     if (error instanceof Interrupted) {
-      throw new DOMException('Training was interrupted; its state is saved.', 'AbortError');
+      throw ranks.share(
+        new DOMException('Training was interrupted; its state is saved.', 'AbortError'),
+      );
     }
     throw error;
   }
@@ -278,17 +317,17 @@ export class FitRun implements Run {
   async #prepare(): Promise<void> {
     await this.#hooks.runCheckpoints('setup', 'fit');
     if (this.#settings.fastDevRun) return;
-    await prepareFolders(
-      this.checkpointing.storage,
-      this.#runFolders.all(this.checkpointing.defaultFolder),
-    );
-    const isLogged = this.#options.enableAutologHparams ?? true;
-    if (!isLogged || !this.#module.logsHparams) return;
-    for (const logger of this.#trainer.loggers) {
-      await this.#hooks.guard('logHyperparams', () =>
-        logger.logHyperparams?.(this.#module.hparams),
-      );
-    }
+    await this.#ranks.onZero(async () => {
+      const { storage, defaultFolder } = this.checkpointing;
+      await prepareFolders(storage, this.#runFolders.all(defaultFolder));
+      const isLogged = this.#options.enableAutologHparams ?? true;
+      if (!isLogged || !this.#module.logsHparams) return;
+      for (const logger of this.#trainer.loggers) {
+        await this.#hooks.guard('logHyperparams', () =>
+          logger.logHyperparams?.(this.#module.hparams),
+        );
+      }
+    });
   }
 
   async #sanityCheck(context: FitContext): Promise<void> {
@@ -311,14 +350,25 @@ export class FitRun implements Run {
     await this.#options.onHookCompleted?.(hook, info);
   }
 
+  /** Rank 0 looks for it, and reads it for all. */
   async #find(ckptPath: string): Promise<ResumeSource | undefined> {
-    return await findCheckpoint(ckptPath, {
-      asked: (path) => `fit({ckptPath: '${path}'})`,
-      storage: this.checkpointing.storage,
-      folders: this.#runFolders,
-      logger: this.#trainer.loggers[0],
-      warn: (message) => this.#trainer.warnOnce(message),
+    const { storage } = this.checkpointing;
+    const find = (): Promise<ResumeSource | undefined> =>
+      findCheckpoint(ckptPath, {
+        asked: (path) => `fit({ckptPath: '${path}'})`,
+        storage,
+        folders: this.#runFolders,
+        logger: this.#trainer.loggers[0],
+        warn: (message) => this.#trainer.warnOnce(message),
+      });
+    if (!this.#ranks.areMany) return await find();
+    const found = await this.#ranks.fromZero(async () => {
+      const { reader, defaultFolder } = (await find()) ?? {};
+      return reader === undefined ? null : { path: reader.path, defaultFolder };
     });
+    if (found === null) return undefined;
+    const reader = await CheckpointReader.open(rankZeroReads(storage, this.#ranks), found.path);
+    return { reader, defaultFolder: found.defaultFolder };
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,8 @@ import type { EngineTensors } from '../engines/engine.ts';
 import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
+import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-values.ts';
+import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
 
 /** A number, or one of the engine's scalar tensors. */
@@ -24,7 +26,11 @@ export interface LogOptions {
   readonly reduceFx?: ReduceFx;
   /** With several loaders, add `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
-  /** Reduce it over the ranks too; without ranks it makes no difference. Default false. */
+  /**
+   * Reduce it over the ranks too: a mean weighted by `batchSize`, else by each rank's share of the batch. All
+   * ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
+   * the metric of its own share, and that of rank 0 decides.
+   */
   readonly syncDist?: boolean;
 }
 
@@ -51,10 +57,14 @@ interface Running {
   readonly name: string;
   readonly isBatchHook: boolean;
   readonly options: Required<
-    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx'>
+    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx' | 'syncDist'>
   >;
   readonly epoch: EpochReduction;
+  /** What other ranks do not know of yet. */
+  readonly ofRank: RankValues;
   step: Scalar | undefined;
+  /** Of the step's value, among those of the ranks. */
+  stepWeight: number;
 }
 
 type Stage = LogScope['stage'];
@@ -67,17 +77,27 @@ const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min'
  * needs their value.
  */
 export class MetricStore {
+  /** How much of the present batch is this rank's: the weight of what its hooks log. */
+  share = 1;
   readonly #engine: EngineTensors;
+  readonly #ranks: Ranks;
   readonly #visible = new Map<string, Visible>();
   readonly #running: Record<Stage, Map<string, Running>> = {
     train: new Map(),
     validation: new Map(),
     test: new Map(),
   };
-  #staged: { name: string; scalar: Scalar; options: LogOptions; scope: LogScope }[] = [];
+  #staged: {
+    name: string;
+    scalar: Scalar;
+    options: LogOptions;
+    scope: LogScope;
+    weight: number;
+  }[] = [];
 
-  constructor(engine: EngineTensors) {
+  constructor(engine: EngineTensors, ranks: Ranks = new Ranks()) {
     this.#engine = engine;
+    this.#ranks = ranks;
   }
 
   /** Stages a value. @throws MisconfigurationError for a bad name, value or `batchSize`. */
@@ -98,20 +118,27 @@ export class MetricStore {
       );
     }
     const scalar = Scalar.of(this.#engine, name, value);
-    this.#staged.push({ name, scalar, options, scope });
+    const share = scope.isBatchHook ? this.share : 1;
+    // A rank whose share is a stand-in has logged nothing that counts.
+    const weight = share === 0 ? 0 : (options.batchSize ?? share);
+    this.#staged.push({ name, scalar, options, scope, weight });
   }
 
   /** The hook completed: what it logged counts from here on. */
   commit(): void {
     const staged = this.#staged;
     this.#staged = [];
-    for (const { name, scalar, options, scope } of staged) {
+    for (const { name, scalar, options, scope, weight } of staged) {
       const suffix = options.addDataloaderIdx === false ? '' : scope.suffix;
       const running = this.#runningOf(`${name}${suffix}`, options, scope);
-      if (running.options.onEpoch) running.epoch.add(scalar, options.batchSize ?? 1);
+      if (running.options.onEpoch) {
+        const isSynced = running.options.syncDist && this.#ranks.count > 1;
+        (isSynced ? running.ofRank : running.epoch).add(scalar, weight);
+      }
       if (running.options.onStep) {
         running.step?.release();
         running.step = scalar.share();
+        running.stepWeight = weight;
       }
       scalar.release();
     }
@@ -144,12 +171,51 @@ export class MetricStore {
         progBar: options.progBar ?? false,
         logger: options.logger ?? true,
         reduceFx,
+        syncDist: options.syncDist ?? false,
       },
       epoch: new EpochReduction(reduceFx),
+      ofRank: new RankValues(),
       step: undefined,
+      stepWeight: 1,
     };
     this.#running[scope.stage].set(keyOf(name, isBatchHook), running);
     return running;
+  }
+
+  /** Puts together, over the ranks, what was logged for this step with `syncDist`. */
+  async syncSteps(stage: Stage): Promise<void> {
+    if (!this.#ranks.areMany) return;
+    const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
+    if (synced.length === 0) return;
+    const metrics: RankMetric[] = [];
+    for (const { name, step, stepWeight: weight, options } of synced) {
+      const value = (await step?.value()) ?? Number.NaN;
+      metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, weight }] });
+    }
+    for (const [i, value] of (await valueOfAll(metrics, this.#ranks)).entries()) {
+      const running = synced[i] as Running;
+      running.step?.release();
+      running.step = Scalar.ofNumber(Math.fround(value));
+    }
+  }
+
+  /** The same for the epoch so far. All ranks have the same afterwards, whenever it is done. */
+  async #syncEpoch(stage: Stage): Promise<void> {
+    const synced = this.#syncedOf(stage).filter(({ options }) => options.onEpoch);
+    const metrics: RankMetric[] = [];
+    for (const { name, options, ofRank } of synced) {
+      metrics.push({ name, reduceFx: options.reduceFx, values: await ofRank.take() });
+    }
+    const all = this.#ranks.areMany
+      ? await valuesOfAll(metrics, this.#ranks)
+      : metrics.map(({ values }) => values);
+    for (const [i, { epoch }] of synced.entries()) {
+      for (const { value, weight } of all[i] ?? []) epoch.add(Scalar.ofNumber(value), weight);
+    }
+  }
+
+  #syncedOf(stage: Stage): readonly Running[] {
+    return [...this.#running[stage].values()].filter(({ options }) => options.syncDist);
   }
 
   /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
@@ -171,8 +237,17 @@ export class MetricStore {
     return names;
   }
 
+  /** What a stage has logged for the epoch in batches of which each rank has its own share. */
+  unsynced(stage: Stage): readonly string[] {
+    if (!this.#ranks.areMany) return [];
+    return [...this.#running[stage].values()]
+      .filter(({ options, isBatchHook }) => isBatchHook && options.onEpoch && !options.syncDist)
+      .map(({ name }) => name);
+  }
+
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
+    if (this.#ranks.count > 1) await this.#syncEpoch(stage);
     const names: string[] = [];
     for (const running of this.#running[stage].values()) {
       const value = await running.epoch.take();
@@ -197,8 +272,9 @@ export class MetricStore {
 
   /** Drops a stage's running sums, unreduced: a validation that starts again. */
   async reset(stage: Stage): Promise<void> {
-    for (const { epoch, step } of this.#running[stage].values()) {
+    for (const { epoch, ofRank, step } of this.#running[stage].values()) {
       await epoch.take();
+      await ofRank.take();
       step?.release();
     }
     this.#running[stage].clear();
@@ -251,8 +327,9 @@ export class MetricStore {
     return readings;
   }
 
-  /** All of it as JSON, for a checkpoint. */
+  /** All of it as JSON, for a checkpoint: with `syncDist` that of all ranks, which ask for it together. */
   async stateDict(): Promise<JsonObject> {
+    if (this.#ranks.count > 1) await this.#syncEpoch('train');
     const visible: JsonValue[] = [];
     for (const [name, { scalar, loggedFor, progBar, logger }] of this.#visible) {
       visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
@@ -271,9 +348,12 @@ export class MetricStore {
       this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
     }
     for (const [name, stored, state, isBatchHook = true] of train) {
-      const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
-      const epoch = new EpochReduction(options.reduceFx, state);
-      const running = { name, isBatchHook, options, epoch, step: undefined };
+      const { reduceFx = 'mean', syncDist = false } = stored;
+      const options = { ...stored, reduceFx, syncDist };
+      const epoch = new EpochReduction(reduceFx, state);
+      const ofRank = new RankValues();
+      const step = undefined;
+      const running = { name, isBatchHook, options, epoch, ofRank, step, stepWeight: 1 };
       this.#running.train.set(keyOf(name, isBatchHook), running);
     }
   }
@@ -283,7 +363,7 @@ interface StoredMetrics {
   readonly visible: readonly (readonly [string, number, number, boolean, boolean])[];
   readonly train: readonly (readonly [
     string,
-    Omit<Running['options'], 'reduceFx'> & { readonly reduceFx?: ReduceFx },
+    Omit<Running['options'], 'reduceFx' | 'syncDist'> & Pick<LogOptions, 'reduceFx' | 'syncDist'>,
     { readonly sum: number; readonly weight: number },
     boolean?,
   ])[];
@@ -307,8 +387,8 @@ function storedMetrics(state: JsonValue): StoredMetrics {
     if (!isTuple(entry, ['string', 'object', 'object'])) return false;
     const [, options, epoch, isBatchHook = true] =
       entry as unknown as StoredMetrics['train'][number];
-    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean' } = options ?? {};
-    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, isBatchHook];
+    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean', syncDist = false } = options ?? {};
+    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, syncDist, isBatchHook];
     const isReduction =
       REDUCTIONS.has(reduceFx) && flags.every((flag) => typeof flag === 'boolean');
     return isReduction && typeof epoch?.sum === 'number' && typeof epoch.weight === 'number';

@@ -10,6 +10,10 @@ import type { Logger } from '../loggers/logger.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import { localFiles } from '../storages/local.ts';
 import type { Storage } from '../storages/storage.ts';
+import { launchOf } from '../strategies/mpi/launcher.ts';
+import { mpiStrategy } from '../strategies/mpi/mpi-strategy.ts';
+import { singleStrategy } from '../strategies/single.ts';
+import type { Strategy } from '../strategies/strategy.ts';
 
 /** When a validation runs within an epoch: a fraction of it, or a number of batches. */
 export type ValCheckInterval = number | { readonly batches: number };
@@ -103,6 +107,11 @@ export interface TrainerOptions {
    * at most `1 + maxWaitingSaves` states are kept in memory beside the present one. Default 1.
    */
   readonly maxWaitingSaves?: number | undefined;
+  /**
+   * The processes that train together. `'auto'` (the default): all that an MPI launcher has started with this
+   * one, else this one alone.
+   */
+  readonly strategy?: 'auto' | Strategy | undefined;
   /** Where checkpoints live. Default: local files. */
   readonly storage?: Storage | undefined;
   /** Where messages go. Default: the console. */
@@ -121,7 +130,10 @@ export interface TrainerOptions {
  *
  * @throws MisconfigurationError when there is one although `enableCheckpointing` is false.
  */
-export function defaultCallbacks(options: TrainerOptions): readonly Callback[] {
+export function defaultCallbacks(
+  options: TrainerOptions,
+  isGlobalZero: boolean,
+): readonly Callback[] {
   const given = listOf(options.callbacks);
   const isEnabled = options.enableCheckpointing ?? true;
   const hasCheckpoint = given.some(({ isCheckpoint }) => isCheckpoint === true);
@@ -130,8 +142,9 @@ export function defaultCallbacks(options: TrainerOptions): readonly Callback[] {
       'Trainer: enableCheckpointing is false, but there is a ModelCheckpoint among the callbacks. Remove one.',
     );
   }
-  const bar = (options.enableProgressBar ?? true) && !given.some(isProgressBar);
-  const isQuiet = options.fastDevRun !== undefined && Number(options.fastDevRun) > 0;
+  const bar = (options.enableProgressBar ?? true) && isGlobalZero && !given.some(isProgressBar);
+  const isDevRun = options.fastDevRun !== undefined && Number(options.fastDevRun) > 0;
+  const isQuiet = isDevRun || !isGlobalZero;
   const summary = (options.enableModelSummary ?? true) && !isQuiet && !given.some(isModelSummary);
   const added = [
     ...(summary ? [new ModelSummary()] : []),
@@ -167,6 +180,20 @@ export function defaultLoggers(options: TrainerOptions): readonly Logger[] {
   if (logger === true)
     return [new CSVLogger({ saveDir: absolutePath(options.defaultRootDir ?? '.') })];
   return listOf(logger);
+}
+
+/** What `strategy` means. @throws MisconfigurationError when it is neither. */
+export function resolveStrategy(given: TrainerOptions['strategy'] = 'auto'): Strategy {
+  if (typeof given === 'object' && given !== null) return given;
+  if (given !== 'auto') {
+    throw new MisconfigurationError(
+      `Trainer: strategy is '${String(given)}', but it must be 'auto' or a strategy such as mpiStrategy().`,
+      { details: { option: 'strategy', value: given } },
+    );
+  }
+  // A browser has no environment.
+  const { process } = globalThis as { process?: { env?: NodeJS.ProcessEnv } };
+  return launchOf(process?.env ?? {}) === undefined ? singleStrategy() : mpiStrategy();
 }
 
 /** Local files. */

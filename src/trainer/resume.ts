@@ -2,7 +2,6 @@ import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
-import { orderOf } from '../saving/stored-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
 import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
@@ -38,7 +37,5 @@ export async function finishFolders(
   const { storage } = checkpointing;
   const folders = runFolders.all(checkpointing.defaultFolder);
   if (options.mayWrite) await finishSave(storage, reader, folders);
-  checkpointing.resumedFrom = reader.path;
-  checkpointing.resumedSequence = orderOf(reader.document).sequence;
   return await newerFiles(storage, folders, reader, owners);
 }

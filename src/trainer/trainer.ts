@@ -2,6 +2,7 @@ import type { Callback, Stage } from '../callbacks/callback.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { Logger } from '../loggers/logger.ts';
+import type { Strategy } from '../strategies/strategy.ts';
 import type { EvaluationOptions, FitOptions } from './call-options.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import { type EvaluationResult, EvaluationRun } from './evaluation-run.ts';
@@ -13,9 +14,11 @@ import {
   defaultLoggers,
   type MessageSink,
   mergeCallbacks,
+  resolveStrategy,
   type TrainerOptions,
 } from './options.ts';
 import type { Progress } from './progress.ts';
+import { Ranks } from './ranks.ts';
 import type { Rng } from './rng.ts';
 import type { Run } from './run.ts';
 import { resolveSettings, type TrainerSettings } from './settings.ts';
@@ -34,7 +37,10 @@ export type LoaderMetrics = readonly Readonly<Record<string, number>>[];
  */
 export class Trainer implements ModuleHost {
   readonly settings: TrainerSettings;
-  /** Its loggers, the first of which says where checkpoints go. */
+  /** The processes that train together. */
+  readonly strategy: Strategy;
+  readonly ranks: Ranks;
+  /** Its loggers, the first of which says where checkpoints go; none on other ranks than 0. */
   readonly loggers: readonly Logger[];
   readonly defaultRootDir: string;
   /** Set it to end training after the present step; heeded once `minEpochs` and `minSteps` are reached. */
@@ -55,9 +61,12 @@ export class Trainer implements ModuleHost {
     this.#options = options;
     this.settings = resolveSettings(options);
     this.defaultRootDir = options.defaultRootDir ?? '.';
-    this.#ownCallbacks = defaultCallbacks(options);
+    this.strategy = resolveStrategy(options.strategy);
+    this.ranks = new Ranks(this.strategy);
+    this.#ownCallbacks = defaultCallbacks(options, this.isGlobalZero);
     this.#callbacks = this.#ownCallbacks;
-    this.loggers = this.settings.fastDevRun ? [] : defaultLoggers(options);
+    const isLogging = this.isGlobalZero && !this.settings.fastDevRun;
+    this.loggers = isLogging ? defaultLoggers(options) : [];
     this.#console = options.console ?? console;
   }
 
@@ -80,9 +89,9 @@ export class Trainer implements ModuleHost {
   get #progress(): Progress {
     return this.#run?.progress ?? this.#standing.progress;
   }
-  /** Whether this process is the one that saves. */
+  /** Whether this process is the one that decides, saves, logs and prints. */
   get isGlobalZero(): boolean {
-    return true;
+    return this.strategy.isGlobalZero;
   }
   /** The last value of every metric that can be read at once. */
   get callbackMetrics(): Readonly<Record<string, number>> {
@@ -167,21 +176,22 @@ export class Trainer implements ModuleHost {
     metrics.log(name, value, options, scope);
   }
 
-  /** Prints a message. */
+  /** Prints a message, on rank 0. */
   info(message: string): void {
+    if (!this.isGlobalZero) return;
     for (const callback of this.callbacks) callback.onMessage?.();
     this.#console.info(message);
   }
-  /** Prints a warning, the same one only once. */
+  /** Prints a warning, the same one only once, on rank 0. */
   warnOnce(message: string): void {
-    if (this.#warned.has(message)) return;
+    if (!this.isGlobalZero || this.#warned.has(message)) return;
     this.#warned.add(message);
     for (const callback of this.callbacks) callback.onMessage?.();
     this.#console.warn(message);
   }
 
   /**
-   * Saves the present state to a path; resolves when it is durable. Only inside `fit`.
+   * Saves the present state to a path; resolves when it is durable. Only inside `fit`, and on every rank.
    *
    * @throws HighwaterError (`SAVE_FAILED`) with the cause.
    */
@@ -192,7 +202,7 @@ export class Trainer implements ModuleHost {
     await this.checkpointing.saveFile(path, options.weightsOnly ?? false);
   }
 
-  /** Resolves when every save so far is durable. */
+  /** Resolves when every save so far is durable. On every rank. */
   async flush(): Promise<void> {
     await this.#run?.checkpointing?.flush();
   }
@@ -205,15 +215,17 @@ export class Trainer implements ModuleHost {
    */
   async fit(module: TrainingModule, options: FitOptions = {}): Promise<void> {
     this.#refuseSecond('fit');
-    await this.#attach(module);
-    const run = new FitRun(this, module, options, this.#options, this.#standing);
-    this.shouldStop = false;
-    await this.#during(run, module, async () => {
-      try {
-        await run.fit();
-      } finally {
-        this.#standing = run.standing;
-      }
+    await this.ranks.during(async () => {
+      await this.#attach(module);
+      const run = new FitRun(this, module, options, this.#options, this.#standing);
+      this.shouldStop = false;
+      await this.#during(run, module, async () => {
+        try {
+          await run.fit();
+        } finally {
+          this.#standing = run.standing;
+        }
+      });
     });
   }
 
@@ -259,6 +271,15 @@ export class Trainer implements ModuleHost {
         `Trainer.${stage}: no module is given, and there is none of an earlier call on this Trainer.`,
       );
     }
+    return await this.ranks.during(() => this.#evaluateTogether(stage, given, module, options));
+  }
+
+  async #evaluateTogether(
+    stage: Exclude<Stage, 'fit'>,
+    given: TrainingModule | undefined,
+    module: TrainingModule,
+    options: EvaluationOptions,
+  ): Promise<EvaluationResult> {
     const isBest = given === undefined && options.ckptPath === undefined && this.bestModelPath;
     await this.#attach(module);
     const { progress } = this.#standing;

@@ -10,6 +10,7 @@ import type {
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
+import type { Strategy } from '../strategies/strategy.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
 import type { LoadOptions } from './load-weights.ts';
@@ -21,6 +22,7 @@ export interface ModuleHost {
   readonly currentEpoch: number;
   readonly globalStep: number;
   readonly isGlobalZero: boolean;
+  readonly strategy: Strategy;
   readonly rng: Rng;
   readonly callbackMetrics: Readonly<Record<string, number>>;
   shouldStop: boolean;
@@ -248,6 +250,7 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
   abstract readonly engineName: string;
   abstract setupOptimizers(): unknown;
   abstract trainStep(batch: Batch, batchIdx: number, scale: number): unknown;
+  replaceGradients?(gradients: readonly LoadedTensor[]): void | Promise<void>;
   abstract optimizerStep(clipping: GradientClipping | undefined): void | Promise<void>;
   abstract evalStep(
     stage: EvaluationStage,

@@ -57,7 +57,7 @@ export class TrainingState {
     this.#module = module;
     this.#hooks = hooks;
     this.#standing = standing;
-    this.metrics = new MetricStore(module);
+    this.metrics = new MetricStore(module, trainer.ranks);
     this.rng = new Rng(trainer.settings.seed);
     if (standing.rng !== undefined) this.rng.loadStateDict(standing.rng);
   }

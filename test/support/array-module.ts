@@ -98,6 +98,13 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return loss;
   }
 
+  override replaceGradients(gradients: readonly LoadedTensor[]): void {
+    this.#groups.gradient.clear();
+    for (const { name, bytes } of gradients) {
+      this.#groups.gradient.set(name, new Float32Array(bytes.slice().buffer));
+    }
+  }
+
   override optimizerStep(clipping: GradientClipping | undefined): void {
     const { model, optimizer, gradient } = this.#groups;
     const clip = clippingOf(clipping, gradient);

@@ -176,6 +176,17 @@ export abstract class JaxModule<
     }
   }
 
+  override replaceGradients(gradients: readonly LoadedTensor[]): void {
+    free(this.#pending ?? []);
+    this.#pending = undefined;
+    if (gradients.length === 0) return;
+    const plan = new LoadPlan(gradients);
+    planTree(plan, 'gradient', this.params, (pending) => {
+      this.#pending = pending;
+    });
+    plan.run(this.constructor.name, true);
+  }
+
   async optimizerStep(clipping: GradientClipping | undefined): Promise<void> {
     const optimizer = this.#optimizer;
     if (optimizer === undefined) {

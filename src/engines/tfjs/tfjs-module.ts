@@ -86,6 +86,16 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     return loss;
   }
 
+  override replaceGradients(given: readonly LoadedTensor[]): void {
+    const weights = new Map(this.#weights().map(({ name, variable }) => [name, variable]));
+    const gradients = new Map<tf.Variable, tf.Tensor>();
+    for (const { name, bytes } of given) {
+      const variable = weights.get(name);
+      if (variable !== undefined) gradients.set(variable, tf.keep(tensorLike(variable, bytes)));
+    }
+    this.#pending.replace(gradients);
+  }
+
   optimizerStep(clipping: GradientClipping | undefined): void {
     if (clipping !== undefined) this.#pending.replace(clip(this.#pending.sums, clipping));
     // In the order of all weights, with null for those without a gradient: slots go by position.

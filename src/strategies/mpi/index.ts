@@ -1,0 +1,1 @@
+export { type MpiStrategyOptions, mpiStrategy } from './mpi-strategy.ts';

@@ -1,0 +1,145 @@
+import { HighwaterError, MisconfigurationError } from '../../errors.ts';
+import { BINARIES, type Handles } from './handles.ts';
+import type { Flavour } from './launcher.ts';
+
+type Koffi = typeof import('koffi');
+type Value = number | bigint | null | ArrayBufferView | number[] | string[];
+
+interface Binding {
+  (...args: readonly Value[]): number;
+  async(...args: readonly unknown[]): void;
+}
+
+/** What is called, by the name behind `MPI_`; `H` is a handle. */
+const SIGNATURES = {
+  Init_thread: ['void *', 'void *', 'int', 'int *'],
+  Comm_rank: ['H', 'int *'],
+  Comm_size: ['H', 'int *'],
+  Comm_set_errhandler: ['H', 'H'],
+  Barrier: ['H'],
+  Bcast: ['void *', 'int', 'H', 'int', 'H'],
+  Allreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H'],
+  Allgather: ['intptr', 'int', 'H', 'void *', 'int', 'H', 'H'],
+  Error_string: ['int', 'void *', 'int *'],
+  Finalize: [],
+  Abort: ['H', 'int'],
+} as const;
+
+type FunctionName = keyof typeof SIGNATURES;
+
+/** MPICH needs more stack than a thread of koffi has. */
+const STACK_BYTES = 8 * 2 ** 20;
+
+/** The longest message of MPI_Error_string: 512 bytes in MPICH, 256 in OpenMPI. */
+const MESSAGE_BYTES = 1024;
+
+/** The system's MPI, called directly. */
+export class MpiLibrary {
+  readonly flavour: Flavour;
+  readonly handles: Handles;
+  readonly #bindings: Readonly<Record<FunctionName, Binding>>;
+
+  private constructor(
+    flavour: Flavour,
+    handles: Handles,
+    bindings: Readonly<Record<FunctionName, Binding>>,
+  ) {
+    this.flavour = flavour;
+    this.handles = handles;
+    this.#bindings = bindings;
+  }
+
+  /**
+   * Loads it. @throws MisconfigurationError when koffi or the library is not there, saying what to install.
+   *
+   * @param path of the shared library, instead of the usual names.
+   */
+  static async load(flavour: Flavour, path: string | undefined): Promise<MpiLibrary> {
+    const koffi = await importKoffi();
+    koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
+    // UCX would catch SIGSEGV, which WebAssembly needs for its own traps.
+    process.env.UCX_ERROR_SIGNALS ??= '';
+    // It also patches brk and munmap while V8's threads may be inside: now and then a page of the heap was gone.
+    process.env.UCX_MEM_EVENTS ??= 'n';
+    const { handleType, handles } = BINARIES[flavour];
+    const library = openLibrary(koffi, flavour, path);
+    const bind = (name: FunctionName): Binding =>
+      library.func(
+        `MPI_${name}`,
+        'int',
+        SIGNATURES[name].map((type) => {
+          if (type === 'H') return handleType;
+          return type === 'int *' ? koffi.out('int *') : type;
+        }),
+      );
+    const bindings = Object.fromEntries(
+      (Object.keys(SIGNATURES) as FunctionName[]).map((name) => [name, bind(name)]),
+    ) as Record<FunctionName, Binding>;
+    const addressOf = (symbol: string): bigint => library.symbol(symbol) as bigint;
+    return new MpiLibrary(flavour, handles(addressOf), bindings);
+  }
+
+  /** Calls a function on a thread of its own. @throws HighwaterError (`STRATEGY_FAILED`) with MPI's message. */
+  async call(name: FunctionName, ...args: readonly Value[]): Promise<void> {
+    const code = await new Promise<number>((resolve, reject) => {
+      this.#bindings[name].async(...args, (error: Error | null, result: number) =>
+        error === null ? resolve(result) : reject(error),
+      );
+    });
+    this.#check(name, code);
+  }
+
+  /** Calls a function at once: for the end of a process, when nothing asynchronous can happen any more. */
+  callNow(name: FunctionName, ...args: readonly Value[]): void {
+    this.#check(name, this.#bindings[name](...args));
+  }
+
+  #check(name: FunctionName, code: number): void {
+    if (code === 0) return;
+    const bytes = new Uint8Array(MESSAGE_BYTES);
+    const length = [0];
+    this.#bindings.Error_string(code, bytes, length);
+    const message = new TextDecoder().decode(bytes.subarray(0, length[0]));
+    throw new HighwaterError(
+      'STRATEGY_FAILED',
+      `MPI_${name} (${this.flavour}) failed: ${message}`,
+      {
+        details: { function: `MPI_${name}`, code },
+      },
+    );
+  }
+}
+
+async function importKoffi(): Promise<Koffi> {
+  try {
+    return await import('koffi');
+  } catch (cause) {
+    throw new MisconfigurationError(
+      'highwater/mpi calls MPI through koffi, which cannot be loaded: npm install koffi',
+      { cause },
+    );
+  }
+}
+
+function openLibrary(
+  koffi: Koffi,
+  flavour: Flavour,
+  path: string | undefined,
+): ReturnType<Koffi['load']> {
+  const { libraries, packages } = BINARIES[flavour];
+  const names = path === undefined ? libraries : [path];
+  let cause: unknown;
+  for (const name of names) {
+    try {
+      // OpenMPI's plugins look for its symbols among the global ones.
+      return koffi.load(name, { global: true, lazy: true });
+    } catch (error) {
+      cause ??= error;
+    }
+  }
+  throw new MisconfigurationError(
+    `mpiStrategy: a launcher of ${flavour} has started this process, but its library (${names.join(', ')}) cannot ` +
+      `be loaded. Install it (on Debian: apt-get install ${packages}), or give mpiStrategy({library}).`,
+    { cause, details: { flavour, names } },
+  );
+}

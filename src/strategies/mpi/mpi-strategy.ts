@@ -1,0 +1,113 @@
+import { HighwaterError, MisconfigurationError } from '../../errors.ts';
+import type { Strategy } from '../strategy.ts';
+import { type Launch, launchOf } from './launcher.ts';
+import { broadcastJson, gatherJson } from './messages.ts';
+import { MpiWorld } from './world.ts';
+
+/** What `mpiStrategy(options)` takes. */
+export interface MpiStrategyOptions {
+  /** Path of the shared library of MPI. Default: that of the launcher, by its usual names. */
+  readonly library?: string | undefined;
+}
+
+type Standing = 'outside' | 'inside' | 'left';
+
+/** MPI can be entered once in a process: all strategies share it. */
+let standing: Standing = 'outside';
+let world: MpiWorld | undefined;
+
+/**
+ * Ranks over the system's MPI, OpenMPI 4 and 5 or MPICH 4: `mpirun -np 4 node train.js`. What launcher has
+ * started the process says which, and `new Trainer({strategy: 'auto'})` finds that out by itself. Needs `koffi`.
+ *
+ * Between `setup` and `teardown` a process that exits, or fails with an error that nobody catches, prints
+ * why and ends the whole job: the others would wait for it for ever. A script that just ends leaves by itself;
+ * `process.exit()` needs `await trainer.strategy.teardown()` before it.
+ *
+ * @throws MisconfigurationError (`MISCONFIGURATION`) when no launcher has started this process; from `setup`
+ * when koffi or the library is missing.
+ */
+export function mpiStrategy(options: MpiStrategyOptions = {}): Strategy {
+  const launch = launchOf(process.env);
+  if (launch === undefined) {
+    throw new MisconfigurationError(
+      'mpiStrategy: no MPI launcher has started this process. Start it with mpirun or mpiexec, or leave ' +
+        'strategy out to train in one process.',
+    );
+  }
+  const { flavour, rank, worldSize } = launch;
+  const isGlobalZero = rank === 0;
+  const joined = (): MpiWorld => {
+    if (world !== undefined && standing === 'inside') return world;
+    throw new MisconfigurationError(
+      standing === 'left'
+        ? 'mpiStrategy: this process has left MPI, and cannot enter it again.'
+        : 'mpiStrategy: call setup() first.',
+    );
+  };
+  return {
+    name: flavour,
+    rank,
+    worldSize,
+    isGlobalZero,
+    setup: async () => {
+      if (standing === 'inside') return;
+      if (standing === 'left') joined();
+      world = await MpiWorld.join(launch, options.library);
+      standing = 'inside';
+      watch(launch);
+    },
+    teardown: async () => {
+      if (standing !== 'inside') return;
+      await joined().leave();
+      standing = 'left';
+    },
+    barrier: () => joined().barrier(),
+    broadcast: (value) => broadcastJson(joined(), isGlobalZero, value),
+    broadcastTensor: (bytes) => joined().broadcast(bytes),
+    reduceGradients: async (buckets) => {
+      for (const bucket of buckets) await joined().reduce(bucket, 'sum');
+    },
+    reduceBoolean: async (value, over) => {
+      const flag = Float32Array.of(value ? 1 : 0);
+      await joined().reduce(flag, over === 'any' ? 'max' : 'min');
+      return flag[0] === 1;
+    },
+    reduce: async (values, how) => {
+      const numbers = Float64Array.from(values);
+      await joined().reduce(numbers, how);
+      return [...numbers];
+    },
+    gather: (value) => gatherJson(joined(), rank, worldSize, value),
+    abort: async (error) => {
+      abortNow(launch, error);
+      throw error;
+    },
+  };
+}
+
+/** A process that ends while it is inside takes the others with it. */
+function watch(launch: Launch): void {
+  process.on('uncaughtExceptionMonitor', (error) => {
+    // A handler of the program's own may go on.
+    if (process.listenerCount('uncaughtException') === 0) abortNow(launch, error);
+  });
+  process.on('exit', (code) => {
+    const why =
+      `process.exit(${code}) before the others were told: end the script without it, or ` +
+      `'await trainer.strategy.teardown()' first.`;
+    abortNow(launch, new HighwaterError('STRATEGY_FAILED', why));
+  });
+  process.once('beforeExit', async () => {
+    if (standing !== 'inside' || world === undefined) return;
+    await world.leave();
+    standing = 'left';
+  });
+}
+
+function abortNow({ rank, worldSize }: Launch, error: unknown): void {
+  if (standing !== 'inside') return;
+  standing = 'left';
+  console.error(`rank ${rank} of ${worldSize} ends the job:`, error);
+  world?.abort(Number(process.exitCode) || 1);
+}

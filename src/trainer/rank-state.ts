@@ -1,0 +1,52 @@
+import type { EngineState, LoadedTensor, StateEntry } from '../engines/engine.ts';
+import { HighwaterError, MisconfigurationError } from '../errors.ts';
+import { tensorSizeBytes } from '../format/dtype.ts';
+import type { JsonObject } from '../format/json.ts';
+import type { Ranks } from './ranks.ts';
+
+/**
+ * Gives every rank the weights, the optimizer's state and the random keys of rank 0.
+ *
+ * @throws MisconfigurationError on every rank when their modules are not alike, naming the first difference.
+ */
+export async function copyFromZero(module: EngineState, ranks: Ranks): Promise<void> {
+  const entries = [...module.state()];
+  const own = entries.map(describe);
+  const expected = (await ranks.broadcast(own)) as readonly string[];
+  await ranks.together(async () => {
+    const at = expected.findIndex((tensor, i) => tensor !== own[i]);
+    if (at < 0 && expected.length === own.length) return;
+    const [here, there] = at < 0 ? [own[expected.length], undefined] : [own[at], expected[at]];
+    throw new MisconfigurationError(
+      `The modules of the ranks differ: rank 0 has ${there ?? 'no more'}, rank ${ranks.rank} has ` +
+        `${here ?? 'no more'}. Build the same module on every rank.`,
+    );
+  });
+  const meta = (await ranks.broadcast(module.meta())) as JsonObject;
+  const tensors: LoadedTensor[] = [];
+  for (const entry of entries) tensors.push(await copyOf(module, entry, ranks));
+  if (ranks.isZero) return;
+  await module.load(tensors, meta, { strict: true, weightsOnly: false });
+}
+
+async function copyOf(
+  module: EngineState,
+  { group, name, dtype, shape, handle }: StateEntry,
+  ranks: Ranks,
+): Promise<LoadedTensor> {
+  const sizeBytes = tensorSizeBytes(dtype, shape);
+  if (sizeBytes === undefined)
+    throw new HighwaterError('STRATEGY_FAILED', `'${name}' has no size.`);
+  let bytes = new Uint8Array(sizeBytes);
+  if (ranks.isZero) {
+    const owned = module.retain(handle);
+    bytes = Uint8Array.from(await module.read(owned));
+    module.release(owned);
+  }
+  await ranks.strategy?.broadcastTensor(bytes);
+  return { group, name, dtype, shape: [...shape], bytes };
+}
+
+function describe({ group, name, dtype, shape }: StateEntry): string {
+  return `${group} '${name}' ${dtype}[${shape.join(', ')}]`;
+}

@@ -1,0 +1,139 @@
+import { MisconfigurationError } from '../errors.ts';
+import type { JsonValue } from '../format/json.ts';
+import type { ReduceFx } from './epoch-reduction.ts';
+import type { Ranks } from './ranks.ts';
+import type { Scalar } from './scalar.ts';
+
+/** One value, and how much it counts: 0 is not at all. */
+export interface WeightedValue {
+  readonly value: number;
+  readonly weight: number;
+}
+
+/** How many unread values are held before they are read. */
+const MAX_UNREAD = 64;
+
+/** What this rank has logged of a metric since the ranks put theirs together. */
+export class RankValues {
+  #values: WeightedValue[] = [];
+  #unread: { readonly scalar: Scalar; readonly weight: number }[] = [];
+  #reading: Promise<void> = Promise.resolve();
+
+  add(scalar: Scalar, weight: number): void {
+    this.#unread.push({ scalar: scalar.share(), weight });
+    if (this.#unread.length >= MAX_UNREAD) void this.#read();
+  }
+
+  /** All of it, in order; starts over. */
+  async take(): Promise<readonly WeightedValue[]> {
+    await this.#read();
+    return this.#values.splice(0);
+  }
+
+  #read(): Promise<void> {
+    const unread = this.#unread.splice(0);
+    this.#reading = this.#reading.then(async () => {
+      for (const { scalar, weight } of unread) {
+        this.#values.push({ value: await scalar.value(), weight });
+        scalar.release();
+      }
+    });
+    return this.#reading;
+  }
+}
+
+/** The values of one metric on this rank. */
+export interface RankMetric {
+  readonly name: string;
+  readonly reduceFx: ReduceFx;
+  readonly values: readonly WeightedValue[];
+}
+
+/**
+ * What one process would have logged in place of the ranks, value by value: of a mean the mean of the ranks' shares
+ * by their weights, of a sum their sum, and so on. Worked out in double precision, so that values which are the
+ * same on all ranks come out as they are.
+ *
+ * @throws MisconfigurationError on every rank when they have not logged the same.
+ */
+export async function valuesOfAll(
+  metrics: readonly RankMetric[],
+  ranks: Ranks,
+): Promise<readonly (readonly WeightedValue[])[]> {
+  checkAlike(await ranks.gather(spell(metrics)), ranks);
+  const all = metrics.flatMap(({ reduceFx, values }) => values.map((each) => part(reduceFx, each)));
+  const weights = all.map(({ weight }) => weight);
+  const sums = await ranks.reduce([...all.map(({ value }) => value), ...weights], 'sum');
+  const [least, most] = await Promise.all([
+    extremesOf('min', metrics, ranks),
+    extremesOf('max', metrics, ranks),
+  ]);
+  let at = 0;
+  return metrics.map(({ reduceFx, values }) =>
+    values.map((): WeightedValue => {
+      const sum = sums[at] ?? Number.NaN;
+      const weight = sums[all.length + at++] ?? 0;
+      if (reduceFx === 'mean') return { value: sum / weight, weight };
+      if (reduceFx === 'sum') return { value: sum, weight };
+      return { value: (reduceFx === 'min' ? least : most).shift() ?? Number.NaN, weight };
+    }),
+  );
+}
+
+/** {@link valuesOfAll} for metrics of one value each, with a single message. */
+export async function valueOfAll(
+  metrics: readonly RankMetric[],
+  ranks: Ranks,
+): Promise<readonly number[]> {
+  const own = metrics.map(({ reduceFx, values: [only] }) => {
+    const { value, weight } = part(reduceFx, only ?? { value: Number.NaN, weight: 0 });
+    return [value, weight];
+  });
+  const told = (await ranks.gather([spell(metrics), ...own])) as readonly (readonly JsonValue[])[];
+  checkAlike(
+    told.map(([spelt]) => spelt ?? null),
+    ranks,
+  );
+  return metrics.map(({ reduceFx }, i) => {
+    const parts = told.map((each) => each[i + 1] as unknown as readonly [number, number]);
+    const values = parts.filter(([, weight]) => weight > 0).map(([value]) => value);
+    if (reduceFx === 'min' || reduceFx === 'max') return Math[reduceFx](...values);
+    const sum = values.reduce((all, value) => all + value, 0);
+    const weight = parts.reduce((all, [, each]) => all + each, 0);
+    return reduceFx === 'mean' ? sum / weight : sum;
+  });
+}
+
+/** What a value adds to a sum over the ranks. */
+function part(reduceFx: ReduceFx, { value, weight }: WeightedValue): WeightedValue {
+  if (weight === 0) return { value: 0, weight };
+  return { value: reduceFx === 'mean' ? value * weight : value, weight };
+}
+
+async function extremesOf(
+  which: 'min' | 'max',
+  metrics: readonly RankMetric[],
+  ranks: Ranks,
+): Promise<number[]> {
+  const nothing = which === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+  const own = metrics
+    .filter(({ reduceFx }) => reduceFx === which)
+    .flatMap(({ values }) => values.map(({ value, weight }) => (weight === 0 ? nothing : value)));
+  return own.length === 0 ? [] : [...(await ranks.reduce(own, which))];
+}
+
+/** What must be the same on every rank. */
+function spell(metrics: readonly RankMetric[]): string {
+  return metrics.map(({ name, values }) => `'${name}' ${values.length} times`).join(', ');
+}
+
+function checkAlike(spelt: readonly JsonValue[], ranks: Ranks): void {
+  const other = spelt.findIndex((each) => each !== spelt[0]);
+  if (other < 0) return;
+  throw ranks.share(
+    new MisconfigurationError(
+      `log with syncDist: every rank must log the same metrics in the same hooks, but rank 0 has logged ` +
+        `${String(spelt[0]) || 'none'}, and rank ${other} ${String(spelt[other]) || 'none'}.`,
+    ),
+  );
+}

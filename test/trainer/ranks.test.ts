@@ -1,0 +1,469 @@
+import { expect, it } from 'vitest';
+import {
+  type Callback,
+  DataLoader,
+  type FitOptions,
+  ModelCheckpoint,
+  type ModelCheckpointOptions,
+  memoryFiles,
+  type Storage,
+  StorageError,
+  type Strategy,
+  Trainer,
+  type TrainerOptions,
+} from '../../src/index.ts';
+import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+import { localRanks } from '../support/local-ranks.ts';
+
+const ITEMS = 29;
+
+/** Fits y = 2·x − 1; logs what hooks tell it to. */
+class Line extends ArrayModule<readonly number[]> {
+  /** Items of each batch that this rank got. */
+  readonly seen: number[] = [];
+  constructor() {
+    super({ slope: [0.5], offset: [0] });
+  }
+  override trainingStep(items: readonly number[]): LossAndGradients {
+    this.seen.push(...items);
+    const [slope = 0] = this.weight('slope');
+    const [offset = 0] = this.weight('offset');
+    const gradients = { slope: [0], offset: [0] };
+    let loss = 0;
+    for (const item of items) {
+      const x = Math.sin(item);
+      const error = slope * x + offset - (2 * x - 1);
+      loss += error ** 2 / items.length;
+      gradients.slope[0]! += (2 * error * x) / items.length;
+      gradients.offset[0]! += (2 * error) / items.length;
+    }
+    this.log('loss', loss, { onStep: true, onEpoch: true, syncDist: true });
+    this.log('own', items.length, { onStep: true, onEpoch: false });
+    return { loss, gradients };
+  }
+  override validationStep(items: readonly number[]): void {
+    const mean = items.reduce((sum, item) => sum + item, 0) / items.length;
+    this.log('val', mean - this.globalStep, { batchSize: items.length, syncDist: true });
+    this.log('biggest', Math.max(...items), { reduceFx: 'max', syncDist: true });
+    this.log('count', items.length, { reduceFx: 'sum', syncDist: true });
+  }
+  override configureOptimizers() {
+    return { learningRate: 0.05, momentum: 0.9 };
+  }
+}
+
+interface Rank {
+  readonly module: Line;
+  readonly trainer: Trainer;
+  readonly checkpoints: readonly ModelCheckpoint[];
+  readonly error: unknown;
+  readonly messages: readonly string[];
+}
+
+interface Job {
+  readonly ranks: number;
+  readonly storage?: Storage;
+  readonly checkpoints?: readonly ModelCheckpointOptions[];
+  readonly trainer?: TrainerOptions;
+  readonly fit?: (rank: number) => FitOptions;
+  readonly module?: (rank: number) => Line;
+  readonly callbacks?: (rank: number, checkpoints: readonly ModelCheckpoint[]) => Callback[];
+  readonly batchSize?: number;
+}
+
+/** Trains on some ranks. Only rank 0 is given the storage: for the others every use of theirs throws. */
+async function train(job: Job): Promise<readonly Rank[]> {
+  const { ranks, storage = memoryFiles(), batchSize = 6 } = job;
+  return await Promise.all(
+    localRanks(ranks).map((strategy) => trainOne(job, strategy, storage, batchSize)),
+  );
+}
+
+async function trainOne(
+  job: Job,
+  strategy: Strategy,
+  storage: Storage,
+  batchSize: number,
+): Promise<Rank> {
+  const { rank } = strategy;
+  const messages: string[] = [];
+  const options = job.checkpoints ?? [{ monitor: 'val', saveTopK: 2, saveLast: true }];
+  const checkpoints = options.map((each) => new ModelCheckpoint({ dirpath: '/c', ...each }));
+  const trainer = new Trainer({
+    maxEpochs: 3,
+    logger: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    console: { info: (text) => messages.push(text), warn: (text) => messages.push(text) },
+    ...job.trainer,
+    strategy,
+    storage: rank === 0 ? storage : untouched(),
+    callbacks: [...checkpoints, ...(job.callbacks?.(rank, checkpoints) ?? [])],
+  });
+  const module = job.module?.(rank) ?? new Line();
+  let error: unknown;
+  try {
+    await trainer.fit(module, {
+      trainDataloaders: new DataLoader(
+        Array.from({ length: ITEMS }, (_, i) => i),
+        { batchSize, shuffle: true, seed: 5 },
+      ),
+      valDataloaders: new DataLoader([3, 1, 4, 1, 5, 9, 2], { batchSize: 3 }),
+      ...job.fit?.(rank),
+    });
+  } catch (thrown) {
+    error = thrown;
+  }
+  return { module, trainer, checkpoints, error, messages };
+}
+
+function untouched(): Storage {
+  const refuse = (): never => {
+    throw new Error('a rank that is not rank 0 touched the storage');
+  };
+  return new Proxy(memoryFiles(), {
+    get: (files, name) =>
+      typeof files[name as keyof Storage] === 'function' ? refuse : files[name as keyof Storage],
+  });
+}
+
+async function namesIn(storage: Storage): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of storage.list('/c')) if (path.endsWith('.ckpt')) found.push(path);
+  return found.sort();
+}
+
+const weightsOf = ({ module }: Rank): number[] => [
+  ...module.weight('slope'),
+  ...module.weight('offset'),
+];
+const statesOf = ({ checkpoints }: Rank): unknown => checkpoints.map((each) => each.stateDict());
+
+function expectClose(actual: readonly number[], expected: readonly number[]): void {
+  expect(actual).toHaveLength(expected.length);
+  for (const [i, value] of actual.entries())
+    expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 5);
+}
+
+it.each([1, 2, 3, 8])('on %i ranks training is what it is in one process', async (ranks) => {
+  const [alone, together] = [memoryFiles(), memoryFiles()];
+  const [one] = await train({ ranks: 1, storage: alone });
+  const all = await train({ ranks, storage: together });
+  for (const rank of all) {
+    expect(rank.error).toBeUndefined();
+    expect(rank.trainer.globalStep).toBe(one!.trainer.globalStep);
+    expect(weightsOf(rank)).toEqual(weightsOf(all[0]!));
+    expectClose(weightsOf(rank), weightsOf(one!));
+    expect(statesOf(rank)).toEqual(statesOf(one!));
+    const { own: _, own_step: __, ...metrics } = rank.trainer.callbackMetrics;
+    for (const [name, value] of Object.entries(metrics)) {
+      expect(value).toBeCloseTo(one!.trainer.callbackMetrics[name]!, 5);
+    }
+  }
+  expect(await namesIn(together)).toEqual(await namesIn(alone));
+  expect(all.slice(1).flatMap(({ messages }) => messages)).toEqual([]);
+});
+
+it('every item is trained on once, whatever the number of ranks', async () => {
+  // A last batch of one item leaves all ranks but one without any: they look at it, and it counts once.
+  for (const [ranks, batchSize] of [
+    [2, 6],
+    [3, 7],
+    [5, 7],
+  ] as const) {
+    const trainer = { maxEpochs: 1 };
+    const all = await train({ ranks, batchSize, trainer, module: () => new Line() });
+    const seen = all.map(({ module }) => new Set(module.seen));
+    expect(new Set(seen.flatMap((items) => [...items]))).toHaveLength(ITEMS);
+    const twice = seen.flatMap((items) => [...items]).length - ITEMS;
+    expect(twice).toBe(ranks === 2 ? 0 : ranks - 1);
+  }
+});
+
+it.each([
+  ['everyNTrainSteps', [{ everyNTrainSteps: 2, saveTopK: -1 }]],
+  ['an interval, by the clock of rank 0', [{ trainTimeInterval: 0, saveTopK: -1 }]],
+  ['two callbacks that share a name', [{ filename: 'a' }, { filename: 'a', everyNTrainSteps: 3 }]],
+  [
+    'the best by a metric of which each rank has its own',
+    [{ monitor: 'own', everyNTrainSteps: 1 }],
+  ],
+] as const)('all ranks hold the same state after every hook: %s', async (_name, checkpoints) => {
+  const states: unknown[][] = [[], [], []];
+  const all = await train({
+    ranks: 3,
+    checkpoints: checkpoints.map((each) => ({ ...each })),
+    batchSize: 7,
+    callbacks: (rank, own) => [
+      {
+        onTrainBatchStart: () => {
+          states[rank]?.push(own.map((each) => each.stateDict()));
+        },
+      },
+    ],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
+  expect(states[0]).not.toEqual([]);
+  expect(states[1]).toEqual(states[0]);
+  expect(states[2]).toEqual(states[0]);
+  expect(statesOf(all[1]!)).toEqual(statesOf(all[0]!));
+});
+
+it.each([true, false])(
+  'a failed save is the same error on every rank (asyncSave: %s)',
+  async (asyncSave) => {
+    const files = memoryFiles();
+    const storage: Storage = {
+      ...files,
+      writer: async (path) => {
+        if (!path.includes('step=6')) return await files.writer(path);
+        throw new StorageError('NoSpace', path, `No space for '${path}'.`);
+      },
+    };
+    const checkpoints = [{ everyNTrainSteps: 2, saveTopK: -1 }];
+    const all = await train({ ranks: 3, storage, checkpoints, trainer: { asyncSave } });
+    for (const { error, trainer } of all) {
+      expect(error).toMatchObject({
+        code: 'SAVE_FAILED',
+        message: (all[0]!.error as Error).message,
+        details: { path: '/c/epoch=1-step=6.ckpt' },
+      });
+      expect(trainer.globalStep).toBe(all[0]?.trainer.globalStep);
+    }
+    expect(await namesIn(files)).toContain('/c/epoch=0-step=4.ckpt');
+  },
+);
+
+it('a name that another process takes meanwhile gets the same version on every rank', async () => {
+  const files = memoryFiles();
+  let taken = 0;
+  const storage: Storage = {
+    ...files,
+    writer: async (path) => {
+      const writer = await files.writer(path);
+      return {
+        ...writer,
+        write: (views) => writer.write(views),
+        publish: async (options) => {
+          if (taken++ > 0 || options.replace) return await writer.publish(options);
+          await writer.abort();
+          throw new StorageError('Conflict', path, `'${path}' is taken.`);
+        },
+      };
+    },
+  };
+  const all = await train({
+    ranks: 2,
+    storage,
+    checkpoints: [{ everyNTrainSteps: 2, saveTopK: -1 }],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(taken).toBeGreaterThan(1);
+  expect(statesOf(all[1]!)).toEqual(statesOf(all[0]!));
+});
+
+it.each([
+  [2, 2, true],
+  [3, 3, true],
+  [2, 1, false],
+  [1, 2, false],
+  [2, 3, false],
+] as const)(
+  'saved by %i ranks and gone on with by %i: the same place in the data, and exact if as many',
+  async (before, after, isExact) => {
+    const trainer = { accumulateGradBatches: 2, maxEpochs: 3 };
+    const checkpoints = [{ everyNTrainSteps: 1, saveTopK: -1, saveLast: true }];
+    const [whole] = await train({ ranks: after, trainer, checkpoints });
+    for (const hook of ['onTrainBatchStart', 'onValidationStart'] as const) {
+      const storage = memoryFiles();
+      const controllers = Array.from({ length: before }, () => new AbortController());
+      const stop = (rank: number): Callback => {
+        let calls = 0;
+        // Mid-epoch, in the middle of an accumulation window, on one rank only.
+        return {
+          [hook]: () =>
+            ++calls === (hook === 'onTrainBatchStart' ? 9 : 2) && controllers[rank]?.abort(),
+        };
+      };
+      const cut = await train({
+        ranks: before,
+        storage,
+        trainer,
+        checkpoints,
+        callbacks: (rank) => (rank === before - 1 ? [stop(rank)] : []),
+        fit: (rank) => ({ signal: controllers[rank]!.signal }),
+      });
+      for (const { error } of cut) expect(error).toMatchObject({ name: 'AbortError' });
+      const fit = () => ({ ckptPath: 'last' });
+      const resumed = await train({ ranks: after, storage, trainer, checkpoints, fit });
+      for (const rank of resumed) {
+        expect(rank.error).toBeUndefined();
+        expect(rank.trainer.globalStep).toBe(whole!.trainer.globalStep);
+        if (isExact) expect(weightsOf(rank)).toEqual(weightsOf(whole!));
+        else expectClose(weightsOf(rank), weightsOf(whole!));
+        expect(statesOf(rank)).toEqual(statesOf(resumed[0]!));
+        const { loss_epoch: loss } = rank.trainer.callbackMetrics;
+        if (isExact) expect(loss).toBe(whole!.trainer.callbackMetrics.loss_epoch);
+        else expect(loss).toBeCloseTo(whole!.trainer.callbackMetrics.loss_epoch!, 5);
+      }
+    }
+  },
+);
+
+it('fileExists, saveCheckpoint and flush do the same on every rank', async () => {
+  const storage = memoryFiles();
+  const answers: boolean[][] = [[], []];
+  const all = await train({
+    ranks: 2,
+    storage,
+    callbacks: (rank, [checkpoint]) => [
+      {
+        onTrainEpochEnd: async (trainer) => {
+          await trainer.saveCheckpoint('/c/mine.ckpt');
+          await checkpoint?.saveCheckpoint(trainer);
+          await checkpoint?.flush();
+          answers[rank]?.push(
+            (await checkpoint?.fileExists('/c/mine.ckpt', trainer)) ?? false,
+            (await checkpoint?.fileExists('/c/absent.ckpt', trainer)) ?? true,
+          );
+          await checkpoint?.toYaml();
+        },
+      },
+    ],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(answers[0]).toEqual([true, false, true, false, true, false]);
+  expect(answers[1]).toEqual(answers[0]);
+  expect(await storage.stat('/c/best_k_models.yaml')).toBeDefined();
+});
+
+it('what one rank asks for, all do: stopping', async () => {
+  const all = await train({
+    ranks: 3,
+    trainer: { maxEpochs: 100 },
+    callbacks: (rank) => [
+      {
+        onTrainBatchEnd: (trainer) => {
+          if (rank === 2 && trainer.globalStep === 7) trainer.shouldStop = true;
+        },
+      },
+    ],
+  });
+  expect(all.map(({ trainer }) => trainer.globalStep)).toEqual([7, 7, 7]);
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
+});
+
+it('an error on one rank ends the others, and rank 0 saves its own exception first', async () => {
+  const storage = memoryFiles();
+  class Failing extends Line {
+    override onAfterBackward(): void {
+      if (this.globalStep === 4) throw new RangeError('this rank has had enough');
+    }
+  }
+  const checkpoints = [{ saveOnException: true, filename: 'failed' }];
+  for (const failing of [0, 1]) {
+    const all = await train({
+      ranks: 2,
+      storage: failing === 0 ? storage : memoryFiles(),
+      checkpoints,
+      module: (rank) => (rank === failing ? new Failing() : new Line()),
+    });
+    expect(all[failing]?.error).toMatchObject({ code: 'HOOK_FAILED' });
+    expect(all[1 - failing]?.error).toBeDefined();
+  }
+  expect(await namesIn(storage)).toEqual(['/c/failed.ckpt']);
+});
+
+it('a hook that fails on every rank while a checkpoint is made is one error of all', async () => {
+  class Failing extends Line {
+    override onSaveCheckpoint(): void {
+      throw new RangeError('nothing to add');
+    }
+  }
+  const all = await train({
+    ranks: 2,
+    module: (rank) => (rank === 1 ? new Failing() : new Line()),
+  });
+  for (const { error } of all) {
+    expect(error).toMatchObject({ code: 'HOOK_FAILED' });
+    expect((error as Error).message).toContain('nothing to add');
+  }
+});
+
+it('refuses data and modules that differ between ranks, on all of them', async () => {
+  const data = await train({
+    ranks: 2,
+    fit: (rank) => ({ trainDataloaders: new DataLoader([[1], [2], [3]].slice(rank)) as never }),
+  });
+  for (const { error } of data) {
+    expect(error).toMatchObject({ code: 'MISCONFIGURATION' });
+    expect((error as Error).message).toMatch(
+      /different data: rank 0 has loaders of 3, .*rank 1 of 2/,
+    );
+  }
+  class Other extends ArrayModule<readonly number[]> {
+    constructor() {
+      super({ slope: [0.5, 1], offset: [0] });
+    }
+    override trainingStep(): LossAndGradients {
+      return { loss: 0, gradients: { slope: [0, 0], offset: [0] } };
+    }
+  }
+  const modules = await train({
+    ranks: 2,
+    fit: () => ({ valDataloaders: [] }),
+    module: (rank) => (rank === 1 ? (new Other() as never) : new Line()),
+  });
+  expect(
+    modules.some(({ error }) => /modules of the ranks differ|different data/.test(String(error))),
+  ).toBe(true);
+});
+
+it('data that cannot be divided trains right on every rank, with a warning', async () => {
+  const batches = [[1, 2], [3, 4], [5]];
+  const fit = () => ({ trainDataloaders: batches });
+  const [one] = await train({ ranks: 1, fit });
+  const all = await train({ ranks: 2, fit });
+  for (const rank of all) expectClose(weightsOf(rank), weightsOf(one!));
+  expect(all[0]?.messages.join()).toMatch(/cannot be divided among 2 ranks/);
+});
+
+it('says once that a validation metric is of rank 0 alone', async () => {
+  class Local extends Line {
+    override validationStep(items: readonly number[]): void {
+      this.log('mine', items.length, { batchSize: items.length });
+    }
+  }
+  const all = await train({ ranks: 2, checkpoints: [{}], module: () => new Local() });
+  const warnings = all[0]?.messages.filter((text) => text.includes('syncDist')) ?? [];
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain("'mine': logged without syncDist");
+  const [one] = await train({ ranks: 1, checkpoints: [{}], module: () => new Local() });
+  expect(one?.messages).toEqual([]);
+});
+
+it('validate, test and predict share the data out; metrics are those of all', async () => {
+  const strategies = localRanks(2);
+  const results = await Promise.all(
+    strategies.map(async (strategy) => {
+      const trainer = new Trainer({
+        strategy,
+        logger: false,
+        enableProgressBar: false,
+        console: { info() {}, warn() {} },
+      });
+      const data = new DataLoader([3, 1, 4, 1, 5, 9, 2], { batchSize: 3 });
+      return await trainer.validate(new Line(), { dataloaders: data, verbose: false });
+    }),
+  );
+  for (const [metrics] of results) {
+    expect(metrics?.val).toBeCloseTo(25 / 7, 5);
+    expect(metrics?.biggest).toBe(9);
+    expect(metrics?.count).toBe(7);
+  }
+});
+
+it('accepts auto or a strategy, nothing else, and loads nothing of MPI by itself', async () => {
+  expect(() => new Trainer({ strategy: 'ddp' as never })).toThrow(/strategy is 'ddp'/);
+  expect(new Trainer({ logger: false }).strategy.name).toBe('single');
+});
