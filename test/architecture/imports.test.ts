@@ -83,7 +83,11 @@ const rules: readonly Rule[] = [
     values: [...base, ...contracts, 'testing/', 'trainer/training-module.ts'],
     packages: 1,
   },
-  { of: 'cli/', values: ['node:', 'cli/', 'index.ts'] },
+  // Chooses the default storage, as `trainer/options.ts` does for the Trainer.
+  { of: 'inspection/place.ts', values: [...core, 'inspection/', 'storages/'] },
+  { of: 'inspection/', values: [...core, 'inspection/'] },
+  // The public API: an export of its own for each kind of work, so that a command loads only what it needs.
+  { of: 'cli/', values: ['node:', 'cli/', 'index.ts', 'inspection/index.ts'] },
   // Engines have an export of their own: their third party is an optional peer.
   {
     of: 'index.ts',

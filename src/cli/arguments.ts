@@ -1,0 +1,97 @@
+import { parseArgs } from 'node:util';
+import { closest } from './closest.ts';
+import { type Arguments, type Command, Misuse, type Option, type Options } from './command.ts';
+
+/** Options that every command has. */
+export const COMMON: Options = {
+  json: { type: 'boolean', description: 'print JSON; NaN and ±Infinity as strings' },
+  help: { type: 'boolean', short: 'h', description: 'show this help' },
+};
+
+/**
+ * What follows a command's name, checked against what the command takes.
+ *
+ * @returns undefined when help is asked for.
+ * @throws Misuse naming what is wrong, and what was probably meant.
+ */
+export function readArguments(command: Command, args: readonly string[]): Arguments | undefined {
+  const options: Options = { ...command.options, ...COMMON };
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, { type, short }]) => [
+        name,
+        short === undefined ? { type } : { type, short },
+      ]),
+    ),
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+  const values: Record<string, boolean | string> = {};
+  const operands: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') operands.push(token.value);
+    if (token.kind === 'option') {
+      values[token.name] = givenValue(token, Object.hasOwn(options, token.name), options);
+    }
+  }
+  const { json = false, help = false, ...own } = values;
+  if (help !== false) return undefined;
+  checkOperands(command, operands);
+  return { values: own as Arguments['values'], operands, json: json === true };
+}
+
+interface OptionToken {
+  readonly name: string;
+  readonly rawName: string;
+  readonly value?: string | undefined;
+  readonly inlineValue?: boolean | undefined;
+}
+
+function givenValue(token: OptionToken, isKnown: boolean, options: Options): boolean | string {
+  const { name, rawName, value, inlineValue } = token;
+  if (!isKnown) throw new Misuse(`There is no option ${rawName}.${didYouMean(name, options)}`);
+  const { type, value: placeholder = 'VALUE' } = options[name] as Option;
+  if (type === 'boolean') {
+    if (value === undefined) return true;
+    throw new Misuse(`${rawName} takes no value, but it was given '${value}'.`);
+  }
+  const isOption = inlineValue !== true && value !== undefined && /^--?[a-z]/i.test(value);
+  if (value !== undefined && value !== '' && !isOption) return value;
+  throw new Misuse(`${rawName} needs a value: ${rawName} ${placeholder}.`);
+}
+
+function didYouMean(name: string, options: Options): string {
+  const meant = closest(name, Object.keys(options));
+  return meant === undefined ? '' : ` Did you mean --${meant}?`;
+}
+
+function checkOperands({ name, usage, operands }: Command, given: readonly string[]): void {
+  const { least, most } = operands;
+  const empty = given.indexOf('');
+  if (empty >= 0) throw new Misuse(`Argument ${empty + 1} of ${name} is empty.`);
+  if (given.length < least) {
+    const wanted = least === 1 ? '' : ` ${least} of them, but ${given.length} given`;
+    throw new Misuse(`${name} needs a path${wanted === '' ? '' : `:${wanted}`}: ${usage}`);
+  }
+  const surplus = given[most];
+  if (surplus !== undefined) {
+    throw new Misuse(`${name} does not know what to do with '${surplus}': ${usage}`);
+  }
+}
+
+/** One of a few words that an option was given. */
+export function choiceOf<const T extends string>(
+  name: string,
+  value: string,
+  choices: readonly T[],
+): T {
+  const found = choices.find((choice) => choice === value);
+  if (found !== undefined) return found;
+  const meant = closest(value, choices);
+  throw new Misuse(
+    `--${name} is '${value}', but it must be ${choices.map((choice) => `'${choice}'`).join(' or ')}.` +
+      (meant === undefined ? '' : ` Did you mean '${meant}'?`),
+  );
+}

@@ -1,0 +1,106 @@
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { eachAtOnce } from '../saving/each-at-once.ts';
+import type { Storage, StorageEntry } from '../storages/storage.ts';
+import { placeOf, type StorageOptions } from './place.ts';
+import { lastPart } from './stored-document.ts';
+import {
+  bareSummary,
+  type CheckpointSummary,
+  oldestFirst,
+  ranked,
+  summaryOf,
+  type UnrankedSummary,
+} from './summary.ts';
+
+/** How many files are opened together. */
+const AT_ONCE = 32;
+
+/** `.ckpt`, what a resume has set aside as `.ckpt.corrupt`, and files of other tools. */
+const CHECKPOINT_NAME = /\.(?:ckpt(?:\.corrupt(?:-\d+)?)?|safetensors)$/;
+
+/** What is in a folder of checkpoints. */
+export interface CheckpointListing {
+  /** As its storage takes it. */
+  readonly folder: string;
+  /** By folder, then the oldest first; two names of one save by name. */
+  readonly checkpoints: readonly CheckpointSummary[];
+}
+
+/**
+ * The checkpoints in a folder and in the folders below it, by their headers alone. Links are followed to
+ * read a file, never into a folder; folders whose name begins with a dot and `node_modules` are passed over.
+ *
+ * @param folder a path or a `file:` URL.
+ * @throws StorageError (`STORAGE_NOTFOUND`, `STORAGE_NOTAFOLDER`, `STORAGE_PERMISSION`…) when the folder
+ * cannot be listed. A file that cannot be read is listed with its `state` and `problem`.
+ */
+export async function listCheckpoints(
+  folder: string | URL,
+  options: StorageOptions = {},
+): Promise<CheckpointListing> {
+  const { storage, path } = await placeOf(folder, options);
+  await checkFolder(storage, path);
+  const byFolder = new Map<string, UnrankedSummary[]>();
+  await eachAtOnce(filesBelow(storage, path), AT_ONCE, async (entry) => {
+    const summary = await summarize(storage, entry);
+    if (summary === undefined) return;
+    const parent = entry.path.slice(0, entry.path.length - lastPart(entry.path).length);
+    const siblings = byFolder.get(parent);
+    if (siblings === undefined) byFolder.set(parent, [summary]);
+    else siblings.push(summary);
+  });
+  const folders = [...byFolder.keys()].sort();
+  const checkpoints = folders.flatMap((parent) =>
+    ranked((byFolder.get(parent) as UnrankedSummary[]).sort(oldestFirst)),
+  );
+  return { folder: path, checkpoints };
+}
+
+async function checkFolder(storage: Storage, path: string): Promise<void> {
+  const entry = await storage.stat(path);
+  if (entry === undefined) {
+    throw new StorageError('NotFound', path, `There is no folder '${path}'.`);
+  }
+  if (entry.kind === 'file') {
+    throw new StorageError('NotAFolder', path, `'${path}' is a file, not a folder of checkpoints.`);
+  }
+}
+
+/** The files that may be checkpoints, links to files among them. */
+export async function* filesBelow(storage: Storage, folder: string): AsyncGenerator<StorageEntry> {
+  for await (const entry of storage.list(folder)) {
+    const name = lastPart(entry.path);
+    if (entry.kind !== 'folder') {
+      if (CHECKPOINT_NAME.test(name)) yield entry;
+    } else if (!name.startsWith('.') && name !== 'node_modules') {
+      yield* filesBelow(storage, entry.path);
+    }
+  }
+}
+
+/** Undefined for a file that went away meanwhile, and for a link to a folder. */
+async function summarize(
+  storage: Storage,
+  entry: StorageEntry,
+): Promise<UnrankedSummary | undefined> {
+  try {
+    const { document } = await CheckpointReader.open(storage, entry.path);
+    return summaryOf(entry, document);
+  } catch (error) {
+    if (!(error instanceof HighwaterError)) throw error;
+    const { code, message } = error;
+    if (error instanceof CheckpointFileError) {
+      return bareSummary(
+        entry,
+        code === 'CHECKPOINT_VERSION' ? 'newer format' : 'corrupt',
+        message,
+      );
+    }
+    if (code === 'STORAGE_CONFLICT') return undefined;
+    if (code === 'CHECKPOINT_NOT_FOUND' || code === 'STORAGE_NOTFOUND') {
+      return entry.kind === 'link' ? bareSummary(entry, 'dangling link', message) : undefined;
+    }
+    return bareSummary(entry, 'unreadable', message);
+  }
+}
