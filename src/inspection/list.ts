@@ -1,4 +1,4 @@
-import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { HighwaterError, StorageError } from '../errors.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { eachAtOnce } from '../saving/each-at-once.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
@@ -8,6 +8,7 @@ import {
   bareSummary,
   type CheckpointSummary,
   oldestFirst,
+  problemState,
   ranked,
   summaryOf,
   type UnrankedSummary,
@@ -89,18 +90,9 @@ async function summarize(
     return summaryOf(entry, document);
   } catch (error) {
     if (!(error instanceof HighwaterError)) throw error;
-    const { code, message } = error;
-    if (error instanceof CheckpointFileError) {
-      return bareSummary(
-        entry,
-        code === 'CHECKPOINT_VERSION' ? 'newer format' : 'corrupt',
-        message,
-      );
-    }
-    if (code === 'STORAGE_CONFLICT') return undefined;
-    if (code === 'CHECKPOINT_NOT_FOUND' || code === 'STORAGE_NOTFOUND') {
-      return entry.kind === 'link' ? bareSummary(entry, 'dangling link', message) : undefined;
-    }
-    return bareSummary(entry, 'unreadable', message);
+    const state = problemState(error, entry.kind === 'link');
+    const isGone = error.code === 'CHECKPOINT_NOT_FOUND' && state !== 'dangling link';
+    if (isGone || error.code === 'STORAGE_CONFLICT') return undefined;
+    return bareSummary(entry, state, error.message);
   }
 }

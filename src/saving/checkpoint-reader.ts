@@ -22,6 +22,9 @@ const PARALLEL_READS = 4;
  */
 const WORTH_THREADS_BYTES = 8 * 2 ** 20;
 
+/** How much of a tensor {@link CheckpointReader.parts} reads at once. */
+const PART_BYTES = 8 * 2 ** 20;
+
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
   readonly path: string;
@@ -121,6 +124,28 @@ export class CheckpointReader {
     return extras;
   }
 
+  /**
+   * The bytes of one tensor in order, in parts of at most `partBytes` (a multiple of 8, default 8 MiB), so
+   * that no more than a part is in memory. Its checksum is verified once all is read: who takes the last part
+   * and asks for more has them verified.
+   *
+   * @throws CheckpointFileError naming the tensor and the byte that is wrong.
+   */
+  async *parts(tensor: StoredTensor, partBytes: number = PART_BYTES): AsyncGenerator<Uint8Array> {
+    const { offset, sizeBytes } = tensor;
+    let checksum = 0;
+    let done = 0;
+    while (done < sizeBytes) {
+      const length = Math.min(partBytes, sizeBytes - done);
+      const bytes = await this.#storage.read(this.path, { offset: offset + done, length });
+      done += bytes.length;
+      if (bytes.length < length) this.#refuseShort(tensor, done);
+      checksum = this.#checksum(bytes, checksum);
+      yield bytes;
+    }
+    this.#compare(tensor, checksum);
+  }
+
   /** Reads everything and checks every checksum. @throws CheckpointFileError naming the tensor and byte. */
   async verify(): Promise<void> {
     await this.#readEach(this.index.tensors, () => {});
@@ -158,20 +183,25 @@ export class CheckpointReader {
   }
 
   #verify(tensor: StoredTensor, bytes: Uint8Array, checksumOf: () => number): void {
-    const { offset, sizeBytes, checksum } = tensor;
-    if (bytes.length !== sizeBytes) {
-      throw new CheckpointFileError(
-        `'${this.path}' ends inside tensor '${tensor.name}', at byte ${offset + bytes.length}.`,
-        { byteOffset: offset + bytes.length, details: { path: this.path, tensor: tensor.name } },
-      );
-    }
-    if (checksum !== undefined && checksumOf() !== checksum) {
-      throw new CheckpointFileError(
-        `'${this.path}' is damaged: tensor '${tensor.name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
-          `does not match its checksum.`,
-        { byteOffset: offset, details: { path: this.path, tensor: tensor.name } },
-      );
-    }
+    if (bytes.length !== tensor.sizeBytes) this.#refuseShort(tensor, bytes.length);
+    if (tensor.checksum !== undefined) this.#compare(tensor, checksumOf());
+  }
+
+  #refuseShort({ name, offset }: StoredTensor, foundBytes: number): never {
+    throw new CheckpointFileError(
+      `'${this.path}' ends inside tensor '${name}', at byte ${offset + foundBytes}.`,
+      { byteOffset: offset + foundBytes, details: { path: this.path, tensor: name } },
+    );
+  }
+
+  /** A file that Highwater did not write has no checksums. */
+  #compare({ name, offset, sizeBytes, checksum }: StoredTensor, found: number): void {
+    if (checksum === undefined || checksum === found) return;
+    throw new CheckpointFileError(
+      `'${this.path}' is damaged: tensor '${name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
+        `does not match its checksum.`,
+      { byteOffset: offset, details: { path: this.path, tensor: name } },
+    );
   }
 }
 
