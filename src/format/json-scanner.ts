@@ -3,6 +3,14 @@ const UNSIGNED = /0|[1-9]\d*/y;
 const SPACE = /[ \t\n\r]*/y;
 const HEX4 = /[0-9a-fA-F]{4}/y;
 
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
 /** Throws the error for what is wrong at `position`, an index into the scanned text. */
 export type Refuse = (message: string, position: number) => never;
 
@@ -25,18 +33,20 @@ export class JsonScanner {
 
   /** The first character of the next thing, `''` at the end of the text. Consumes only white space. */
   peek(): string {
-    const code = this.#text.charCodeAt(this.#position);
-    if (code <= 0x20) {
-      SPACE.lastIndex = this.#position;
-      SPACE.test(this.#text);
-      this.#position = SPACE.lastIndex;
-    }
+    this.#skipSpace();
     return this.#text[this.#position] ?? '';
+  }
+
+  #skipSpace(): void {
+    if (this.#text.charCodeAt(this.#position) > 0x20) return;
+    SPACE.lastIndex = this.#position;
+    SPACE.test(this.#text);
+    this.#position = SPACE.lastIndex;
   }
 
   /** Where the next thing begins, as an index into the text. */
   next(): number {
-    this.peek();
+    this.#skipSpace();
     return this.#position;
   }
 
@@ -47,9 +57,8 @@ export class JsonScanner {
 
   /** Reads an object. For each member `read` is given the key, and must read the value. */
   object(what: string, read: (key: string, keyPosition: number) => void): void {
-    if (this.peek() !== '{') this.#unexpected(what);
-    this.#position++;
-    if (this.#take('}')) return;
+    if (!this.#take(OPEN_BRACE)) this.#unexpected(what);
+    if (this.#take(CLOSE_BRACE)) return;
     const keys = new Set<string>();
     do {
       const keyPosition = this.next();
@@ -57,32 +66,31 @@ export class JsonScanner {
       if (key === '__proto__') this.fail('the key "__proto__" is not allowed', keyPosition);
       if (keys.has(key)) this.fail(`the key ${quote(key)} stands twice`, keyPosition);
       keys.add(key);
-      if (!this.#take(':')) this.#unexpected("':'");
+      if (!this.#take(COLON)) this.#unexpected("':'");
       read(key, keyPosition);
-    } while (this.#take(','));
-    if (!this.#take('}')) this.#unexpected("',' or '}'");
+    } while (this.#take(COMMA));
+    if (!this.#take(CLOSE_BRACE)) this.#unexpected("',' or '}'");
   }
 
   /** Reads an array. For each item `read` is called, and must read it. */
   array(what: string, read: () => void): void {
-    if (this.peek() !== '[') this.#unexpected(what);
-    this.#position++;
-    if (this.#take(']')) return;
+    if (!this.#take(OPEN_BRACKET)) this.#unexpected(what);
+    if (this.#take(CLOSE_BRACKET)) return;
     do read();
-    while (this.#take(','));
-    if (!this.#take(']')) this.#unexpected("',' or ']'");
+    while (this.#take(COMMA));
+    if (!this.#take(CLOSE_BRACKET)) this.#unexpected("',' or ']'");
   }
 
   /** Reads a string. It may hold lone surrogates, if they were written as `\ud800`. */
   string(what: string): string {
-    if (this.peek() !== '"') this.#unexpected(what);
+    if (!this.#take(QUOTE)) this.#unexpected(what);
     const text = this.#text;
-    const start = this.#position + 1;
+    const start = this.#position;
     let end = start;
     let escaped = false;
     for (;;) {
       const code = text.charCodeAt(end);
-      if (code === 0x22) break;
+      if (code === QUOTE) break;
       if (code === 0x5c) {
         escaped = true;
         end += this.#escapeLength(end);
@@ -125,8 +133,9 @@ export class JsonScanner {
     if (this.peek() !== '') this.#unexpected('nothing more');
   }
 
-  #take(character: string): boolean {
-    if (this.peek() !== character) return false;
+  #take(code: number): boolean {
+    this.#skipSpace();
+    if (this.#text.charCodeAt(this.#position) !== code) return false;
     this.#position++;
     return true;
   }

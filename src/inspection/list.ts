@@ -1,4 +1,5 @@
-import { HighwaterError, StorageError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import type { JsonObject } from '../format/json.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { eachAtOnce } from '../saving/each-at-once.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
@@ -86,13 +87,26 @@ async function summarize(
   entry: StorageEntry,
 ): Promise<UnrankedSummary | undefined> {
   try {
-    const { document } = await CheckpointReader.open(storage, entry.path);
-    return summaryOf(entry, document);
+    return summaryOf(entry, await documentOf(storage, entry));
   } catch (error) {
     if (!(error instanceof HighwaterError)) throw error;
     const state = problemState(error, entry.kind === 'link');
     const isGone = error.code === 'CHECKPOINT_NOT_FOUND' && state !== 'dangling link';
     if (isGone || error.code === 'STORAGE_CONFLICT') return undefined;
     return bareSummary(entry, state, error.message);
+  }
+}
+
+async function documentOf(
+  storage: Storage,
+  { path, kind, sizeBytes }: StorageEntry,
+): Promise<JsonObject | undefined> {
+  try {
+    const known = kind === 'file' ? sizeBytes : undefined;
+    return (await CheckpointReader.open(storage, path, known)).document;
+  } catch (error) {
+    if (!(error instanceof CheckpointFileError)) throw error;
+    // A run may have replaced the file since it was listed: then its size is another.
+    return (await CheckpointReader.open(storage, path)).document;
   }
 }

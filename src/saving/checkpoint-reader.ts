@@ -22,6 +22,9 @@ const PARALLEL_READS = 4;
  */
 const WORTH_THREADS_BYTES = 8 * 2 ** 20;
 
+/** Most headers are smaller, and so come with the first read. */
+const FIRST_READ_BYTES = 8 * 1024;
+
 /** How much of a tensor {@link CheckpointReader.parts} reads at once. */
 const PART_BYTES = 8 * 2 ** 20;
 
@@ -50,15 +53,20 @@ export class CheckpointReader {
   /**
    * Reads and checks the header, nothing else.
    *
+   * @param sizeBytes of the file, when it has just been looked at: saves a look for each file of a long list.
    * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
    * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
    */
-  static async open(storage: Storage, path: string): Promise<CheckpointReader> {
-    const sizeBytes = await fileSizeBytes(storage, path);
+  static async open(storage: Storage, path: string, sizeBytes?: number): Promise<CheckpointReader> {
+    sizeBytes ??= await fileSizeBytes(storage, path);
     try {
-      const prefix = await storage.read(path, { offset: 0, length: 8 });
-      const headerBytes = headerSizeBytes(prefix, sizeBytes);
-      const header = await storage.read(path, { offset: 0, length: headerBytes });
+      const startBytes = Math.min(FIRST_READ_BYTES, sizeBytes);
+      const start = await storage.read(path, { offset: 0, length: startBytes });
+      const headerBytes = headerSizeBytes(start, sizeBytes);
+      const header =
+        headerBytes <= start.length
+          ? start
+          : await storage.read(path, { offset: 0, length: headerBytes });
       const index = readIndex(header, sizeBytes);
       return new CheckpointReader(storage, path, sizeBytes, index, await fastestChecksum());
     } catch (error) {
