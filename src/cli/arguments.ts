@@ -72,8 +72,8 @@ function checkOperands({ name, usage, operands }: Command, given: readonly strin
   const empty = given.indexOf('');
   if (empty >= 0) throw new Misuse(`Argument ${empty + 1} of ${name} is empty.`);
   if (given.length < least) {
-    const wanted = least === 1 ? '' : ` ${least} of them, but ${given.length} given`;
-    throw new Misuse(`${name} needs a path${wanted === '' ? '' : `:${wanted}`}: ${usage}`);
+    const wanted = least === 1 ? 'a path' : `${least} paths, but got ${given.length}`;
+    throw new Misuse(`${name} needs ${wanted}: highwater ${name} ${usage}`);
   }
   const surplus = given[most];
   if (surplus !== undefined) {

@@ -10,6 +10,15 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
+const LETTER_U = 0x75;
+
+/** What may stand behind a backslash, beside `u`. */
+const ESCAPED: ReadonlySet<number> = new Set(
+  Array.from('"\\/bfnrt', (character) => character.charCodeAt(0)),
+);
+
+/** Up to so many keys are looked through faster than a set is made. */
+const FEW_KEYS = 8;
 
 /** Throws the error for what is wrong at `position`, an index into the scanned text. */
 export type Refuse = (message: string, position: number) => never;
@@ -59,13 +68,16 @@ export class JsonScanner {
   object(what: string, read: (key: string, keyPosition: number) => void): void {
     if (!this.#take(OPEN_BRACE)) this.#unexpected(what);
     if (this.#take(CLOSE_BRACE)) return;
-    const keys = new Set<string>();
+    const few: string[] = [];
+    let many: Set<string> | undefined;
     do {
       const keyPosition = this.next();
       const key = this.string('a key in double quotes');
       if (key === '__proto__') this.fail('the key "__proto__" is not allowed', keyPosition);
-      if (keys.has(key)) this.fail(`the key ${quote(key)} stands twice`, keyPosition);
-      keys.add(key);
+      if (many?.has(key) ?? few.includes(key))
+        this.fail(`the key ${quote(key)} stands twice`, keyPosition);
+      if (many !== undefined) many.add(key);
+      else if (few.push(key) > FEW_KEYS) many = new Set(few);
       if (!this.#take(COLON)) this.#unexpected("':'");
       read(key, keyPosition);
     } while (this.#take(COMMA));
@@ -149,11 +161,13 @@ export class JsonScanner {
   }
 
   #escapeLength(backslash: number): number {
-    const kind = this.#text[backslash + 1] ?? '';
-    if (kind === 'u') {
+    const kind = this.#text.charCodeAt(backslash + 1);
+    // Nearly all stand before a quote: a document is JSON in a string.
+    if (kind === QUOTE) return 2;
+    if (kind === LETTER_U) {
       HEX4.lastIndex = backslash + 2;
       if (HEX4.test(this.#text)) return 6;
-    } else if (kind !== '' && '"\\/bfnrt'.includes(kind)) {
+    } else if (ESCAPED.has(kind)) {
       return 2;
     }
     return this.fail('a backslash in a string starts no known escape', backslash);

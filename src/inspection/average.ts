@@ -1,4 +1,4 @@
-import { CheckpointMismatchError, MisconfigurationError } from '../errors.ts';
+import { CheckpointMismatchError, MisconfigurationError, StorageError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
@@ -47,6 +47,9 @@ export async function averageCheckpoints(
     );
   }
   const { storage, path } = await placeOf(output, options);
+  if (options.replace !== true && (await storage.stat(path)) !== undefined) {
+    throw new StorageError('Conflict', path, `'${path}' is there already.`);
+  }
   const readers = await Promise.all(files.map((file) => openAt(file, options)));
   const [first] = readers as [CheckpointReader, ...CheckpointReader[]];
   const weights = readers.map(weightsOf);

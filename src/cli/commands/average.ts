@@ -27,7 +27,7 @@ export const average: Command = defineCommand({
     if (values.output === undefined)
       throw new Misuse('average needs to know what to write: -o FILE.');
     const replace = values.force === true;
-    const outcome = await averageCheckpoints(operands, values.output, { replace });
+    const outcome = await averageCheckpoints(operands, values.output, { replace }).catch(sayForce);
     const { path, sizeBytes, tensors } = outcome;
     print(
       json
@@ -38,3 +38,8 @@ export const average: Command = defineCommand({
     return 0;
   },
 });
+
+function sayForce(error: Error & { readonly code?: unknown }): never {
+  if (error.code !== 'STORAGE_CONFLICT') throw error;
+  throw new Misuse(`${error.message} --force replaces it.`);
+}
