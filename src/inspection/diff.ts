@@ -40,6 +40,12 @@ export interface TensorChange {
   readonly difference: TensorDifference | null;
 }
 
+/** What is compared. */
+export interface DiffOptions extends StorageOptions {
+  /** Only the weights: neither metadata nor the state of the optimizer and others. Default false. */
+  readonly weightsOnly?: boolean;
+}
+
 /** What is not the same in two checkpoints. */
 export interface Difference {
   readonly isSame: boolean;
@@ -60,14 +66,17 @@ export interface Difference {
 export async function diff(
   before: string | URL,
   after: string | URL,
-  options: StorageOptions = {},
+  options: DiffOptions = {},
 ): Promise<Difference> {
   const [a, b] = await Promise.all([openAt(before, options), openAt(after, options)]);
-  const metadata = metadataChanges(a.document, b.document);
+  const { weightsOnly = false } = options;
+  const metadata = weightsOnly ? [] : metadataChanges(a.document, b.document);
+  const tensorsOf = ({ index }: CheckpointReader): readonly StoredTensor[] =>
+    index.tensors.filter(({ group }) => !weightsOnly || group === 'model');
   const tensors: TensorChange[] = [];
-  const left = new Map(a.index.tensors.map((tensor) => [spelledName(tensor), tensor]));
+  const left = new Map(tensorsOf(a).map((tensor) => [spelledName(tensor), tensor]));
   let sameTensors = 0;
-  for (const tensor of b.index.tensors) {
+  for (const tensor of tensorsOf(b)) {
     const was = left.get(spelledName(tensor));
     left.delete(spelledName(tensor));
     const change = await tensorChange(a, was, b, tensor);

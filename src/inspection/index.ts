@@ -1,6 +1,7 @@
 export { type AverageOptions, type AverageOutcome, averageCheckpoints } from './average.ts';
 export {
   type Difference,
+  type DiffOptions,
   diff,
   type MetadataChange,
   type TensorChange,

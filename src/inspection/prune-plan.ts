@@ -64,6 +64,9 @@ export function decidePrune(
   keepOneWhole(own, keep, reasons);
   keepTargets(own, keep, reasons);
   const all = [...checkpoints];
+  const twins = new Map(
+    [...reasons.keys()].map((checkpoint) => [saveOf(checkpoint), checkpoint.name]),
+  );
   return {
     keep: all.flatMap((checkpoint) => {
       const reason = reasons.get(checkpoint);
@@ -72,7 +75,11 @@ export function decidePrune(
     remove: all
       .filter((checkpoint) => !reasons.has(checkpoint))
       .sort((a, b) => Number(b.target !== null) - Number(a.target !== null))
-      .map((checkpoint) => ({ checkpoint, reason: whyGone(rules) })),
+      .map((checkpoint) => {
+        const other = twins.get(saveOf(checkpoint));
+        const twin = other === undefined ? undefined : `the same save as ${other}, which stays`;
+        return { checkpoint, reason: twin ?? whyGone(rules) };
+      }),
   };
 }
 

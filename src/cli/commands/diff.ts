@@ -21,13 +21,13 @@ export const diff: Command = defineCommand({
   description:
     'relative: the norm of the change by the norm of the tensor in a. Exit code 1 when they differ, 0 when not.\n' +
     'The names that a checkpoint was saved under are not compared. Tensors with the same checksum are not read.',
-  options: {},
+  options: { weights: { type: 'boolean', description: 'compare the weights only' } },
   operands: { least: 2, most: 2 },
   examples: [
     ['highwater diff epoch=3-step=564.ckpt last.ckpt', 'from an earlier checkpoint to a later one'],
   ],
-  async run({ operands: [a = '', b = ''], json }, { print, paint }) {
-    const difference = await diffFiles(a, b);
+  async run({ values, operands: [a = '', b = ''], json }, { print, paint }) {
+    const difference = await diffFiles(a, b, { weightsOnly: values.weights === true });
     print(json ? jsonText(difference) : differenceText(difference, paint));
     return difference.isSame ? 0 : 1;
   },
@@ -36,7 +36,7 @@ export const diff: Command = defineCommand({
 function differenceText(difference: Difference, paint: Paint): string {
   const { isSame, metadata, tensors, sameTensors } = difference;
   const all = sameTensors + tensors.length;
-  if (isSame) return `No difference: ${count(all, 'tensor')} and all metadata are the same.`;
+  if (isSame) return `No difference in ${count(all, 'tensor')}.`;
   const parts: string[] = [];
   if (metadata.length > 0) {
     parts.push(`${paint('bold', 'Metadata')}\n${metadataTable(metadata, paint)}`);
