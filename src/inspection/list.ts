@@ -44,9 +44,13 @@ export async function listCheckpoints(
   const { storage, path } = await placeOf(folder, options);
   await checkFolder(storage, path);
   const byFolder = new Map<string, UnrankedSummary[]>();
+  // One text for equal keys: each is a part of its file's header, which it would keep in memory.
+  const keys = new Map<string | undefined, string | undefined>();
   await eachAtOnce(filesBelow(storage, path), AT_ONCE, async (entry) => {
-    const summary = await summarize(storage, entry);
-    if (summary === undefined) return;
+    const found = await summarize(storage, entry);
+    if (found === undefined) return;
+    if (!keys.has(found.rankedAs)) keys.set(found.rankedAs, found.rankedAs);
+    const summary = { ...found, rankedAs: keys.get(found.rankedAs) };
     const parent = entry.path.slice(0, entry.path.length - lastPart(entry.path).length);
     const siblings = byFolder.get(parent);
     if (siblings === undefined) byFolder.set(parent, [summary]);
