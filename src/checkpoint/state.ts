@@ -81,6 +81,26 @@ export function stateKeyOf(options: ResolvedOptions): string {
   return `ModelCheckpoint${JSON.stringify(key)}`;
 }
 
+/** What a state key says of its callback's ranking. */
+export interface MonitorRule {
+  /** Undefined when the callback does not rank. */
+  readonly monitor: string | undefined;
+  readonly mode: Mode;
+}
+
+/** What {@link stateKeyOf} wrote into a key, which may come from a file; undefined for any other text. */
+export function ruleOfStateKey(stateKey: string): MonitorRule | undefined {
+  const [, json] = /^ModelCheckpoint(\{.*\})(?:#\d+)?$/s.exec(stateKey) ?? [];
+  if (json === undefined) return undefined;
+  try {
+    const { monitor, mode } = JSON.parse(json) as Readonly<Record<string, unknown>>;
+    if (mode !== 'min' && mode !== 'max') return undefined;
+    return { monitor: typeof monitor === 'string' ? monitor : undefined, mode };
+  } catch {
+    return undefined;
+  }
+}
+
 /** A {@link CheckpointState} as a checkpoint stores it. */
 export interface StoredCheckpointState {
   readonly [key: string]: string | number | boolean | null | readonly (readonly [string, number])[];

@@ -4,6 +4,7 @@ import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import type { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
+import { appendJournal } from '../saving/journal.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
@@ -58,6 +59,9 @@ interface Submitted {
   readonly decision: Decision;
 }
 
+/** How many lines for the journal may wait for a save. */
+const MOST_UNWRITTEN = 100;
+
 /**
  * Between the callbacks and the saver: collects what all callbacks decide in one hook, takes one snapshot,
  * and hands over one job. Callbacks reach it as `trainer.checkpointing`.
@@ -77,6 +81,8 @@ export class Checkpointing {
   readonly #facts: SharedFacts;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
+  /** Of hooks that saved nothing: they go with the next save, or with the end. */
+  #unwritten: JournalLine[] = [];
 
   constructor(
     source: CheckpointSource,
@@ -168,6 +174,7 @@ export class Checkpointing {
   async finish(): Promise<void> {
     const began = performance.now();
     await this.flush();
+    await this.#writeJournal();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
   }
@@ -227,6 +234,7 @@ export class Checkpointing {
     const removals = submitted
       .flatMap(({ decision }) => decision.removals)
       .filter(({ path }) => !isWanted(path));
+    this.#unwritten.push(...this.#journal(submitted));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
@@ -234,7 +242,7 @@ export class Checkpointing {
       const job: SaveJob = {
         names,
         removals,
-        journal: this.#journal(submitted),
+        journal: this.#unwritten.splice(0),
         isAwaited: this.#waits,
         ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
         onRenamed: (from, to) => this.#facts.happened({ kind: 'renamed', from, to }),
@@ -247,6 +255,8 @@ export class Checkpointing {
         },
       };
       await this.#carryOut(job);
+    } else if (this.#unwritten.length >= MOST_UNWRITTEN) {
+      await this.#writeJournal();
     }
     for (const { decision } of submitted) {
       if (decision.error !== undefined) throw this.#ranks.share(decision.error);
@@ -259,6 +269,12 @@ export class Checkpointing {
       if (this.isWriter) await this.#saver.submit(job, () => this.#source.capture());
       else (await this.#source.capture()).release();
     });
+  }
+
+  /** What hooks that saved nothing have noted. */
+  async #writeJournal(): Promise<void> {
+    const lines = this.#unwritten.splice(0);
+    if (this.isWriter) await appendJournal(this.storage, lines);
   }
 
   #journal(submitted: readonly Submitted[]): readonly JournalLine[] {
