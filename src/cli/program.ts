@@ -9,6 +9,8 @@ import type { Terminal } from './terminal.ts';
 /** Every command, loaded only when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   ls: async () => (await import('./commands/ls.ts')).ls,
+  import: async () => (await import('./commands/import.ts')).importCommand,
+  export: async () => (await import('./commands/export.ts')).exportCommand,
 };
 
 /** Codes of errors that say something about a file, rather than that nothing could be found out. */

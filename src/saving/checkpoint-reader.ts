@@ -1,5 +1,5 @@
 import type { LoadedTensor, StateGroup } from '../engines/engine.ts';
-import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError } from '../errors.ts';
 import {
   type FileIndex,
   headerSizeBytes,
@@ -11,6 +11,7 @@ import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { eachAtOnce } from './each-at-once.ts';
+import { atPath } from './error-at-path.ts';
 import type { HostTensor } from './user-values.ts';
 
 /** Reads in flight at once: enough to keep a disk busy, few enough to bound memory. */
@@ -59,7 +60,7 @@ export class CheckpointReader {
       const index = readIndex(header, sizeBytes);
       return new CheckpointReader(storage, path, sizeBytes, index, await fastestChecksum());
     } catch (error) {
-      throw atPath(error, path);
+      throw atPath(error, path, 'read as a checkpoint');
     }
   }
 
@@ -101,6 +102,15 @@ export class CheckpointReader {
       );
     });
     return await this.#load(wanted);
+  }
+
+  /** The bytes of one tensor of the {@link index}, verified. @throws CheckpointFileError for what is damaged. */
+  async read(tensor: StoredTensor): Promise<Uint8Array> {
+    let found = new Uint8Array();
+    await this.#readEach([tensor], (_, bytes) => {
+      found = bytes as Uint8Array<ArrayBuffer>;
+    });
+    return found;
   }
 
   async #load(wanted: readonly StoredTensor[]): Promise<readonly LoadedTensor[]> {
@@ -190,15 +200,4 @@ async function fileSizeBytes(storage: Storage, path: string): Promise<number> {
     );
   }
   return entry.sizeBytes;
-}
-
-/** The same error, its message naming the file: the format itself knows no paths. */
-function atPath(error: unknown, path: string): unknown {
-  if (!(error instanceof CheckpointFileError) || error instanceof StorageError) return error;
-  return new CheckpointFileError(`'${path}' cannot be read as a checkpoint: ${error.message}`, {
-    code: error.code as 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION',
-    byteOffset: error.byteOffset,
-    details: { ...error.details, path },
-    cause: error,
-  });
 }

@@ -22,12 +22,13 @@ const contracts = [
   'callbacks/callback.ts',
   'schedulers/scheduler.ts',
 ];
-const base = ['node:', 'format/', 'errors.ts', 'event-loop.ts'];
+const base = ['node:', 'format/', 'errors.ts', 'event-loop.ts', 'version.ts'];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
 const implementations = ['storages/', 'strategies/', 'loggers/', 'callbacks/'];
 const rules: readonly Rule[] = [
   { of: 'errors.ts', values: [] },
   { of: 'event-loop.ts', values: [] },
+  { of: 'version.ts', values: [] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
@@ -86,8 +87,24 @@ const rules: readonly Rule[] = [
   // Chooses the default storage, as `trainer/options.ts` does for the Trainer.
   { of: 'inspection/place.ts', values: [...core, 'inspection/', 'storages/'] },
   { of: 'inspection/', values: [...core, 'inspection/'] },
+  // Bytes of Python, without a place: it reads no file and makes no value that it was not asked for.
+  {
+    of: 'interop/torch/pickle/',
+    values: ['interop/torch/pickle/', 'format/', 'errors.ts'],
+  },
+  { of: 'interop/', values: [...core, 'interop/', 'inspection/place.ts'] },
   // The public API: an export of its own for each kind of work, so that a command loads only what it needs.
-  { of: 'cli/', values: ['node:', 'cli/', 'index.ts', 'inspection/index.ts'] },
+  {
+    of: 'cli/',
+    values: [
+      'node:',
+      'cli/',
+      'index.ts',
+      'inspection/index.ts',
+      'interop/index.ts',
+      'interop/torch/index.ts',
+    ],
+  },
   // Engines have an export of their own: their third party is an optional peer.
   {
     of: 'index.ts',

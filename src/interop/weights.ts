@@ -1,0 +1,47 @@
+import type { StoredTensor } from '../format/checkpoint-file.ts';
+import { bytesPerElement } from '../format/dtype.ts';
+import type { TensorSpec } from '../format/tensor-layout.ts';
+import { placeOf, type StorageOptions } from '../inspection/place.ts';
+import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { type Conversion, planConversion } from './conversion.ts';
+import { contiguousStrides, gather } from './strided.ts';
+
+/** A weight on its way out: its bytes are read, verified and converted when they are asked for. */
+export interface Weight extends TensorSpec {
+  read(): Promise<Uint8Array>;
+}
+
+/** Where an export goes, and how. */
+export interface ExportOptions extends Conversion, StorageOptions {
+  /** Whether to replace what has the name. Default false. */
+  readonly replace?: boolean | undefined;
+}
+
+/** Opens a checkpoint, or any safetensors file, with its weights as a conversion makes them. */
+export async function openWeights(
+  from: string | URL,
+  options: ExportOptions,
+): Promise<{ readonly reader: CheckpointReader; readonly weights: readonly Weight[] }> {
+  const { storage, path } = await placeOf(from, options);
+  const reader = await CheckpointReader.open(storage, path);
+  const stored = reader.index.tensors.filter(({ group }) => group === 'model');
+  const weights = planConversion(stored, options).map(({ name, index, axes }): Weight => {
+    const tensor = stored[index] as StoredTensor;
+    const { dtype, shape } = tensor;
+    if (axes === undefined) return { name, dtype, shape, read: () => reader.read(tensor) };
+    const strides = contiguousStrides(shape);
+    const view = {
+      shape: axes.map((axis) => shape[axis] as number),
+      strides: axes.map((axis) => strides[axis] as number),
+      offset: 0,
+    };
+    const elementBytes = bytesPerElement(dtype);
+    return {
+      name,
+      dtype,
+      shape: view.shape,
+      read: async () => gather(await reader.read(tensor), elementBytes, view),
+    };
+  });
+  return { reader, weights };
+}
