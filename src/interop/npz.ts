@@ -4,7 +4,7 @@ import { quote } from '../format/json-scanner.ts';
 import { placeOf } from '../inspection/place.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
 import { ZipWriter } from './zip/writer.ts';
 
 /** NumPy's names of dtypes; those that it has none for are absent. */
@@ -29,7 +29,8 @@ const ALIGNMENT = 64;
 
 /**
  * Writes the weights of a checkpoint for `numpy.load(path)`: an archive of one array a weight, not compressed.
- * Whole, durable and under its name when this resolves; one weight is in memory at a time.
+ * Whole, durable and under its name when this resolves; at most 40 MB and the two largest weights
+ * are in memory at a time.
  *
  * Source: NumPy, `numpy/lib/format.py`, format version 1.0.
  *
@@ -50,8 +51,10 @@ export async function exportNpz(
   const checksum = await fastestChecksum();
   await writeFile(storage, path, { replace: options.replace ?? false }, async (writer) => {
     const archive = new ZipWriter(writer, ALIGNMENT, checksum);
-    for (const [i, weight] of weights.entries()) {
-      await archive.add(`${weight.name}.npy`, headers[i] as Uint8Array, await weight.read());
+    let next = 0;
+    for await (const bytes of bytesOf(weights)) {
+      const name = `${(weights[next] as Weight).name}.npy`;
+      await archive.add(name, headers[next++] as Uint8Array, bytes);
     }
     await archive.finish();
   });

@@ -2,12 +2,13 @@ import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
 import { placeOf } from '../inspection/place.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
 
 /**
  * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
  * safetensors file as it is; this leaves out the rest, and converts.) Whole, durable and under its name when
- * this resolves; one weight is in memory at a time.
+ * this resolves; at most 40 MB and the two largest weights
+ * are in memory at a time.
  *
  * @param from a checkpoint of Highwater, or any safetensors file.
  * @throws CheckpointFileError (`CHECKPOINT_INVALID`) for what is damaged; MisconfigurationError
@@ -27,6 +28,7 @@ export async function exportSafetensors(
   const replace = options.replace ?? false;
   await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
     await writer.write([header]);
-    for (const index of layout.order) await writer.write([await (weights[index] as Weight).read()]);
+    const ordered = layout.order.map((index) => weights[index] as Weight);
+    for await (const bytes of bytesOf(ordered)) await writer.write([bytes]);
   });
 }

@@ -1,5 +1,5 @@
 import type { StoredTensor } from '../format/checkpoint-file.ts';
-import { bytesPerElement } from '../format/dtype.ts';
+import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
 import { placeOf, type StorageOptions } from '../inspection/place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
@@ -44,4 +44,32 @@ export async function openWeights(
     };
   });
   return { reader, weights };
+}
+
+/** How much is read ahead: keeps a disk busy with many small weights, and bounds the memory. */
+const AHEAD_BYTES = 32 * 2 ** 20;
+const AHEAD_COUNT = 8;
+
+/** The bytes of weights in their order, a few read ahead. */
+export async function* bytesOf(weights: readonly Weight[]): AsyncIterable<Uint8Array> {
+  const reading: { readonly bytes: Promise<Uint8Array>; readonly sizeBytes: number }[] = [];
+  let ahead = 0;
+  let next = 0;
+  for (let taken = 0; taken < weights.length; taken++) {
+    while (
+      next < weights.length &&
+      (next === taken || (ahead < AHEAD_BYTES && reading.length < AHEAD_COUNT))
+    ) {
+      const weight = weights[next++] as Weight;
+      const sizeBytes = tensorSizeBytes(weight.dtype, weight.shape) ?? 0;
+      const bytes = weight.read();
+      // Whoever stops reading on a failure leaves the others unobserved.
+      bytes.catch(() => {});
+      reading.push({ bytes, sizeBytes });
+      ahead += sizeBytes;
+    }
+    const first = reading.shift() as (typeof reading)[number];
+    ahead -= first.sizeBytes;
+    yield await first.bytes;
+  }
 }

@@ -8,7 +8,7 @@ import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
-import { type ExportOptions, openWeights, type Weight } from '../weights.ts';
+import { bytesOf, type ExportOptions, openWeights, type Weight } from '../weights.ts';
 import { ZipWriter } from '../zip/writer.ts';
 import { storageClassOf } from './dtypes.ts';
 import { VERSION_KEY } from './lightning.ts';
@@ -38,7 +38,7 @@ const LIGHTNING_VERSION = '2.0.0';
 
 /**
  * Writes the weights of a checkpoint as PyTorch does, so that `torch.load(path, weights_only=True)` reads them.
- * The file is whole, durable and under its name when this resolves; one weight is in memory at a time.
+ * The file is whole, durable and under its name when this resolves; at most 40 MB and the two largest weights are in memory at a time.
  *
  * A checkpoint that was imported from Lightning gives back what it held besides: optimizer states, schedules,
  * loops and callbacks. One that was trained here has none of these in PyTorch's form, so a training can be
@@ -73,9 +73,8 @@ export async function exportTorch(
     const text = (line: string): Uint8Array => new TextEncoder().encode(line);
     await archive.add(`${FOLDER}/data.pkl`, data);
     await archive.add(`${FOLDER}/byteorder`, text('little'));
-    for (const [i, record] of records.entries()) {
-      await archive.add(`${FOLDER}/data/${i}`, await record.read());
-    }
+    let key = 0;
+    for await (const bytes of bytesOf(records)) await archive.add(`${FOLDER}/data/${key++}`, bytes);
     await archive.add(`${FOLDER}/version`, text('3\n'));
     await archive.finish();
   });

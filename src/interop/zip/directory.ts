@@ -10,9 +10,12 @@ const MAX_COMMENT_BYTES = 0xffff;
 /** The longest directory that is read: some 400,000 entries. */
 const MAX_DIRECTORY_BYTES = 64 * 2 ** 20;
 
-/** An entry of an archive. It is stored: its bytes are those of the file, without compression. */
+/** An entry of an archive. */
 export interface ZipEntry {
   readonly name: string;
+  /** Whether its bytes are those of the file, without compression. Nothing else is read. */
+  readonly isStored: boolean;
+  /** The bytes that it takes in the file. */
   readonly sizeBytes: number;
   /** The CRC-32 that its bytes should have. */
   readonly checksum: number;
@@ -23,8 +26,8 @@ export interface ZipEntry {
 }
 
 /**
- * The entries of an archive, by name. Only archives of stored entries are read, which is how PyTorch writes
- * them, so that an entry is a range of the file and nothing is ever inflated.
+ * The entries of an archive, by name. Only stored entries are read, as PyTorch writes them: an entry is a
+ * range of the file, and nothing is ever inflated.
  *
  * Why not a library: yauzl reads an archive through Node's streams, two reads an entry, and says neither which
  * byte is wrong nor that two entries overlap; and no writer of stored entries aligns them, so that the
@@ -33,7 +36,7 @@ export interface ZipEntry {
  * Source: APPNOTE.TXT 6.3.10, .ZIP File Format Specification, sections 4.3 and 4.5.3.
  *
  * @throws CheckpointFileError (`CHECKPOINT_INVALID`) with the byte that is wrong, and the entry's name, for an
- * archive that is cut short or has several disks, and an entry that is compressed, encrypted, overlaps another,
+ * archive that is cut short or has several disks, and an entry that is encrypted, overlaps another,
  * goes on beyond the file, stands twice, or has a name that would leave a folder.
  */
 export async function readDirectory(
@@ -59,9 +62,15 @@ export async function readDirectory(
   return entriesOf(directory, offset, count);
 }
 
-/** Where the bytes of an entry begin. @throws CheckpointFileError when its local header tells another story. */
+/**
+ * Where the bytes of an entry begin.
+ *
+ * @throws CheckpointFileError when it is compressed, or its local header tells another story.
+ */
 export async function locate(storage: Storage, path: string, entry: ZipEntry): Promise<number> {
   const { name, headerOffset } = entry;
+  if (!entry.isStored)
+    refuse(`${quote(name)} is compressed, and PyTorch only stores`, headerOffset);
   const bytes = await storage.read(path, { offset: headerOffset, length: LOCAL.bytes });
   if (bytes.length < LOCAL.bytes) refuse(`${quote(name)} is cut short`, headerOffset);
   const view = viewOf(bytes);
@@ -153,18 +162,20 @@ function entriesOf(
     );
     checkName(name, directoryOffset + begin);
     if ((view.getUint16(at + 8, true) & 0x41) !== 0) refuse(`${quote(name)} is encrypted`, offset);
-    if (view.getUint16(at + 10, true) !== 0) {
-      refuse(`${quote(name)} is compressed, and PyTorch only stores`, offset + 10);
-    }
+    const isStored = view.getUint16(at + 10, true) === 0;
     const extra = directory.subarray(begin + nameBytes, begin + nameBytes + extraBytes);
-    const [sizeBytes, storedBytes, headerOffset] = zip64Numbers(extra, [
+    const [fullBytes, sizeBytes, headerOffset] = zip64Numbers(extra, [
       view.getUint32(at + 24, true),
       view.getUint32(at + 20, true),
       view.getUint32(at + 42, true),
     ]);
-    if (sizeBytes !== storedBytes) refuse(`${quote(name)} has two sizes`, offset + 20);
+    if (isStored && sizeBytes !== fullBytes) refuse(`${quote(name)} has two sizes`, offset + 20);
     const checksum = view.getUint32(at + 16, true);
-    found.push({ entry: { name, sizeBytes, checksum, headerOffset }, nameBytes, at: offset });
+    found.push({
+      entry: { name, isStored, sizeBytes, checksum, headerOffset },
+      nameBytes,
+      at: offset,
+    });
     at = end;
   }
   if (at !== directory.length) refuse('its directory has bytes left over', directoryOffset + at);

@@ -12,6 +12,9 @@ const FLAGS = 0x0800;
 /** 1 January 1980, the first day there is: equal contents give equal archives. */
 const DATE = 0x0021;
 
+/** From how many bytes on they are written. */
+const BATCH_BYTES = 8 * 2 ** 20;
+
 interface Written {
   readonly name: Uint8Array;
   readonly sizeBytes: number;
@@ -29,6 +32,9 @@ export class ZipWriter {
   readonly #checksum: Checksum;
   readonly #written: Written[] = [];
   #position = 0;
+  /** What is not written yet: many small entries are written together. */
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
 
   constructor(writer: StorageWriter, alignment: number, checksum: Checksum) {
     this.#writer = writer;
@@ -36,21 +42,31 @@ export class ZipWriter {
     this.#checksum = checksum;
   }
 
-  /** Writes an entry, whose bytes are those of all parts. */
+  /** Adds an entry, whose bytes are those of all parts. They must not change afterwards. */
   async add(name: string, ...parts: readonly Uint8Array[]): Promise<void> {
     const sizeBytes = parts.reduce((sum, { length }) => sum + length, 0);
     const checksum = parts.reduce((soFar, part) => this.#checksum(part, soFar), 0);
     const entry = { name: encode(name), sizeBytes, checksum, headerOffset: this.#position };
     const header = localHeader(entry, this.#alignment);
-    await this.#writer.write([header, ...parts]);
+    this.#waiting.push(header, ...parts);
+    this.#waitingBytes += header.length + sizeBytes;
     this.#position += header.length + sizeBytes;
     this.#written.push(entry);
+    if (this.#waitingBytes >= BATCH_BYTES) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const views = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    await this.#writer.write(views);
   }
 
   /** Writes the directory. Nothing can be added afterwards. */
   async finish(): Promise<void> {
     const headers = this.#written.map(centralHeader);
     const sizeBytes = headers.reduce((sum, { length }) => sum + length, 0);
+    await this.#flush();
     await this.#writer.write([...headers, end(headers.length, sizeBytes, this.#position)]);
   }
 }
