@@ -211,8 +211,9 @@ export async function importTorch(
   options: TorchImportOptions = {},
 ): Promise<TorchCheckpoint> {
   const { storage, path: file } = await placeOf(path, options);
-  const archive = await TorchArchive.open(storage, file, options.allow ?? []);
-  const reader = new TensorReader(archive, options.verify ?? true);
+  const { allow = [], verify: isVerifying = true } = options;
+  const archive = await TorchArchive.open(storage, file, { allow, isVerifying });
+  const reader = new TensorReader(archive, isVerifying);
   try {
     const saved = savedBy(archive.value, options.stateDict);
     const { document, extras, leftOut } = await documentOf(saved, reader);

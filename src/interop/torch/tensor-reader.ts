@@ -11,6 +11,9 @@ import type { TorchArchive } from './torch-archive.ts';
 /** What is larger is read in pieces of this size where it can be. */
 export const PIECE_BYTES: number = 64 * 2 ** 20;
 
+/** Storages that are larger are not held as a whole for the sake of their parts. */
+const LARGE_BYTES = 2 ** 30;
+
 /** Reads in flight at once. */
 const PARALLEL_READS = 4;
 
@@ -50,7 +53,10 @@ export class TensorReader {
     }
   }
 
-  /** Reads many tensors, each storage once and as a whole, and gives each to `take`, in no order. */
+  /**
+   * Reads many tensors and gives each to `take`, in no order. A storage is read once and as a whole, unless it is
+   * large and its tensors are parts of it.
+   */
   async readEach(
     tensors: readonly TorchTensor[],
     take: (bytes: Uint8Array, index: number) => void,
@@ -61,8 +67,17 @@ export class TensorReader {
       if (group === undefined) groups.set(storage.entry, [i]);
       else group.push(i);
     }
-    const views = [...groups.values()];
     const tensorAt = (index: number | undefined) => tensors[index as number] as TorchTensor;
+    const views: number[][] = [];
+    for (const indices of groups.values()) {
+      const [first] = indices;
+      const { sizeBytes } = tensorAt(first).storage.entry;
+      if (sizeBytes <= LARGE_BYTES || (indices.length === 1 && isWhole(tensorAt(first)))) {
+        views.push(indices);
+      } else {
+        for (const index of indices) take(await this.read(tensorAt(index)), index);
+      }
+    }
     const storages = views.map(([first]) => tensorAt(first).storage);
     await this.#readStorages(storages, (i, bytes) => {
       const indices = views[i] as number[];

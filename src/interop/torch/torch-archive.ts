@@ -1,6 +1,7 @@
 import { CheckpointFileError, HighwaterError } from '../../errors.ts';
 import { bytesPerElement } from '../../format/dtype.ts';
 import { quote } from '../../format/json-scanner.ts';
+import { fastestChecksum } from '../../saving/checksum.ts';
 import { atPath } from '../../saving/error-at-path.ts';
 import type { Storage } from '../../storages/storage.ts';
 import { locate, readDirectory, type ZipEntry } from '../zip/directory.ts';
@@ -23,6 +24,13 @@ const LEGACY: readonly (readonly [offset: number, bytes: readonly number[], what
   ],
   [257, [0x75, 0x73, 0x74, 0x61, 0x72], 'the tar archive that PyTorch wrote before 0.1.10'],
 ];
+
+/** How the pickle is read. */
+interface PickleOptions {
+  /** Names of further classes that are read as inert objects. */
+  readonly allow: readonly string[];
+  readonly isVerifying: boolean;
+}
 
 /** A file that `torch.save` wrote: what it holds, with tensors whose bytes are still in the file. */
 export class TorchArchive {
@@ -48,7 +56,7 @@ export class TorchArchive {
   static async open(
     storage: Storage,
     path: string,
-    allow: readonly string[],
+    { allow, isVerifying }: PickleOptions,
   ): Promise<TorchArchive> {
     const entry = await storage.stat(path);
     if (entry === undefined || entry.kind === 'folder') {
@@ -62,7 +70,7 @@ export class TorchArchive {
       const entries = await readDirectory(storage, path, sizeBytes);
       const prefix = prefixOf(entries);
       await refuseBigEndian(storage, path, entries.get(`${prefix}byteorder`));
-      const value = await readPickle(storage, path, entries, prefix, allow);
+      const value = await readPickle(storage, path, entries, prefix, { allow, isVerifying });
       return new TorchArchive(storage, path, sizeBytes, value);
     } catch (error) {
       throw atPath(error, path, 'imported');
@@ -147,7 +155,7 @@ async function readPickle(
   path: string,
   entries: ReadonlyMap<string, ZipEntry>,
   prefix: string,
-  allow: readonly string[],
+  { allow, isVerifying }: PickleOptions,
 ): Promise<PyValue> {
   const entry = entries.get(`${prefix}data.pkl`) as ZipEntry;
   const offset = await locate(storage, path, entry);
@@ -158,6 +166,12 @@ async function readPickle(
     );
   }
   const bytes = await storage.read(path, { offset, length: entry.sizeBytes });
+  if (isVerifying && (await fastestChecksum())(bytes) !== entry.checksum) {
+    throw new CheckpointFileError(
+      `${quote(entry.name)} does not match its checksum, so it is damaged (byte ${offset})`,
+      { byteOffset: offset },
+    );
+  }
   const storages = new Map<string, TorchStorage>();
   return unpickle(bytes, {
     offset,
