@@ -10,29 +10,30 @@ export interface PythonTorch {
   close(): void;
 }
 
-/** The first Python that has PyTorch; undefined when none has. */
-function pythonWithTorch(): string | undefined {
-  return ['python3', '/usr/bin/python3'].find((python) => {
+/**
+ * The first Python that has PyTorch. Where none has: undefined, after saying so; in CI, which installs it, an
+ * error.
+ */
+export function pythonWithTorch(): string | undefined {
+  const python = ['python3', '/usr/bin/python3'].find((each) => {
     try {
-      execFileSync(python, ['-c', 'import torch'], { stdio: 'ignore' });
+      execFileSync(each, ['-c', 'import torch'], { stdio: 'ignore' });
       return true;
     } catch {
       return false;
     }
   });
+  if (python !== undefined) return python;
+  const reason = 'no python3 here has PyTorch: apt-get install python3-torch';
+  if (process.env.CI) throw new Error(reason);
+  console.warn(`skipped: ${reason}`);
+  return undefined;
 }
 
-/**
- * Starts PyTorch. Where it is not installed: undefined, after saying so; in CI, which installs it, an error.
- */
+/** Starts PyTorch; undefined where there is none, see {@link pythonWithTorch}. */
 export async function startPythonTorch(): Promise<PythonTorch | undefined> {
   const python = pythonWithTorch();
-  if (python === undefined) {
-    const reason = 'no python3 here has PyTorch: apt-get install python3-torch';
-    if (process.env.CI) throw new Error(reason);
-    console.warn(`skipped: ${reason}`);
-    return undefined;
-  }
+  if (python === undefined) return undefined;
   const script = fileURLToPath(new URL('../interop/torch/torch_side.py', import.meta.url));
   const child = spawn(python, ['-W', 'ignore', script], {
     stdio: ['pipe', 'pipe', 'inherit'],
