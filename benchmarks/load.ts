@@ -5,8 +5,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint, Trainer } from 'highwater';
-import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { openCheckpoint } from 'highwater';
+import { sideFor, TENSORS, writeBigCheckpoint } from './support/big-model.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 import { startTorch } from './support/torch.ts';
 
@@ -26,7 +26,7 @@ for (const [size, mebibytes] of [
   const ours = join(folder, 'ours.ckpt');
   const theirs = join(folder, 'theirs.pt');
   try {
-    await writeCheckpoint(ours, side);
+    await writeBigCheckpoint(ours, side);
     await torch?.save(theirs);
     const rounds: { ours: number; theirs: number | undefined; header: number }[] = [];
     for (let i = -2; i < ROUNDS; i++) {
@@ -57,19 +57,4 @@ for (const [size, mebibytes] of [
     torch?.close();
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-async function writeCheckpoint(path: string, side: number): Promise<void> {
-  const module = new BigModel(side);
-  const trainer = new Trainer({
-    logger: false,
-    enableProgressBar: false,
-    enableCheckpointing: false,
-    maxEpochs: 1,
-    callbacks: {
-      onTrainBatchEnd: (running) => running.saveCheckpoint(path, { weightsOnly: true }),
-    },
-  });
-  await trainer.fit(module, { trainDataloaders: [0] });
-  module.dispose();
 }

@@ -72,8 +72,8 @@ function checkOperands({ name, usage, operands }: Command, given: readonly strin
   const empty = given.indexOf('');
   if (empty >= 0) throw new Misuse(`Argument ${empty + 1} of ${name} is empty.`);
   if (given.length < least) {
-    const wanted = least === 1 ? '' : ` ${least} of them, but ${given.length} given`;
-    throw new Misuse(`${name} needs a path${wanted === '' ? '' : `:${wanted}`}: ${usage}`);
+    const wanted = least === 1 ? 'a path' : `${least} paths, but got ${given.length}`;
+    throw new Misuse(`${name} needs ${wanted}: highwater ${name} ${usage}`);
   }
   const surplus = given[most];
   if (surplus !== undefined) {
@@ -93,5 +93,32 @@ export function choiceOf<const T extends string>(
   throw new Misuse(
     `--${name} is '${value}', but it must be ${choices.map((choice) => `'${choice}'`).join(' or ')}.` +
       (meant === undefined ? '' : ` Did you mean '${meant}'?`),
+  );
+}
+
+/** A whole number of at least 0 that an option was given; undefined when it was not. */
+export function countOf(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const count = Number(value);
+  if (/^\d+$/.test(value) && Number.isSafeInteger(count)) return count;
+  throw new Misuse(`--${name} is '${value}', but it must be a whole number of at least 0.`);
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** A span of time that an option was given, as `90s`, `30m`, `12h`, `7d` or `2w`; in milliseconds. */
+export function spanMsOf(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(value) ?? [];
+  const unitMs = UNITS_MS[unit];
+  if (unitMs !== undefined) return Number(amount) * unitMs;
+  throw new Misuse(
+    `--${name} is '${value}', but it must be a number with a unit: 90s, 30m, 12h, 7d or 2w.`,
   );
 }

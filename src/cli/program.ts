@@ -9,6 +9,12 @@ import type { Terminal } from './terminal.ts';
 /** Every command, loaded only when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   ls: async () => (await import('./commands/ls.ts')).ls,
+  show: async () => (await import('./commands/show.ts')).show,
+  verify: async () => (await import('./commands/verify.ts')).verify,
+  diff: async () => (await import('./commands/diff.ts')).diff,
+  why: async () => (await import('./commands/why.ts')).why,
+  prune: async () => (await import('./commands/prune.ts')).prune,
+  average: async () => (await import('./commands/average.ts')).average,
   import: async () => (await import('./commands/import.ts')).importCommand,
   export: async () => (await import('./commands/export.ts')).exportCommand,
 };

@@ -30,7 +30,7 @@ export function table(
   paint: Paint,
 ): string {
   const cells = rows.map((row) => row.map(cleaned));
-  const used = [...columns.keys()].filter((i) => cells.some((row) => row[i]?.text !== ''));
+  const used = [...columns.keys()].filter((i) => cells.some((row) => (row[i]?.text ?? '') !== ''));
   const widths = new Map(
     used.map((i) => [
       i,
@@ -54,6 +54,21 @@ export function table(
   return [line(titles), ...cells.map(line)].join('\n');
 }
 
+/** Lines of names and what they stand for, indented, without a line break at the end. */
+export function pairs(
+  rows: readonly (readonly [name: string, value: Cell | string])[],
+  paint: Paint,
+): string {
+  const cells = rows.map(([name, value]) => [printable(name), cleaned(value)] as const);
+  const width = Math.max(0, ...cells.map(([name]) => widthOf(name)));
+  return cells
+    .map(([name, { text, style }]) => {
+      const space = ' '.repeat(width - widthOf(name));
+      return `  ${paint('dim', name)}${space}${GAP}${paint(style, text)}`.trimEnd();
+    })
+    .join('\n');
+}
+
 function cleaned(cell: Cell | string): Cell {
   if (typeof cell === 'string') return { text: printable(cell) };
   return { text: printable(cell.text), style: cell.style };
@@ -64,6 +79,7 @@ function cleaned(cell: Cell | string): Cell {
  * surrogates are spelt out, as `\x1b` and `\u{202e}`.
  */
 export function printable(text: string): string {
+  if (/^[\x20-\x7e]*$/.test(text)) return text;
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
     const code = character.codePointAt(0) as number;
     return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
@@ -132,4 +148,43 @@ export function number(value: number): string {
 /** How many there are, in words: `1 checkpoint`, `12,300 checkpoints`. */
 export function count(amount: number, noun: string): string {
   return `${amount.toLocaleString('en-US')} ${noun}${amount === 1 ? '' : 's'}`;
+}
+
+/** Eighths of a column. */
+const BLOCKS = ' ▏▎▍▌▋▊▉█';
+
+/** A histogram as lines: where each part begins, a bar of up to `width` columns, and how many are in it. */
+export function histogram(
+  {
+    low,
+    high,
+    counts,
+  }: { readonly low: number; readonly high: number; readonly counts: readonly number[] },
+  width: number,
+): string {
+  const most = Math.max(...counts, 1);
+  const starts = counts.map((_, i) => number(low + (high - low) * (i / counts.length)));
+  const startWidth = Math.max(...starts.map((start) => start.length));
+  return counts
+    .map((amount, i) => {
+      const bar = barOf((amount / most) * width, amount > 0);
+      const shown = amount.toLocaleString('en-US');
+      return `  ${(starts[i] as string).padStart(startWidth)} ${bar.padEnd(width)} ${shown}`;
+    })
+    .join('\n');
+}
+
+function barOf(columns: number, isVisible: boolean): string {
+  const eighths = Math.max(Math.round(columns * 8), isVisible ? 1 : 0);
+  return '█'.repeat(Math.floor(eighths / 8)) + (eighths % 8 === 0 ? '' : BLOCKS[eighths % 8]);
+}
+
+/** Every line moved in by two columns. */
+export function indented(text: string): string {
+  return text.replaceAll(/^/gm, '  ');
+}
+
+/** The part of a path behind its last `/`. */
+export function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }

@@ -1,4 +1,5 @@
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import type { JsonObject } from '../format/json.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { eachAtOnce } from '../saving/each-at-once.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
@@ -8,6 +9,7 @@ import {
   bareSummary,
   type CheckpointSummary,
   oldestFirst,
+  problemState,
   ranked,
   summaryOf,
   type UnrankedSummary,
@@ -42,9 +44,13 @@ export async function listCheckpoints(
   const { storage, path } = await placeOf(folder, options);
   await checkFolder(storage, path);
   const byFolder = new Map<string, UnrankedSummary[]>();
+  // One text for equal keys: each is a part of its file's header, which it would keep in memory.
+  const keys = new Map<string | undefined, string | undefined>();
   await eachAtOnce(filesBelow(storage, path), AT_ONCE, async (entry) => {
-    const summary = await summarize(storage, entry);
-    if (summary === undefined) return;
+    const found = await summarize(storage, entry);
+    if (found === undefined) return;
+    if (!keys.has(found.rankedAs)) keys.set(found.rankedAs, found.rankedAs);
+    const summary = { ...found, rankedAs: keys.get(found.rankedAs) };
     const parent = entry.path.slice(0, entry.path.length - lastPart(entry.path).length);
     const siblings = byFolder.get(parent);
     if (siblings === undefined) byFolder.set(parent, [summary]);
@@ -85,22 +91,26 @@ async function summarize(
   entry: StorageEntry,
 ): Promise<UnrankedSummary | undefined> {
   try {
-    const { document } = await CheckpointReader.open(storage, entry.path);
-    return summaryOf(entry, document);
+    return summaryOf(entry, await documentOf(storage, entry));
   } catch (error) {
     if (!(error instanceof HighwaterError)) throw error;
-    const { code, message } = error;
-    if (error instanceof CheckpointFileError) {
-      return bareSummary(
-        entry,
-        code === 'CHECKPOINT_VERSION' ? 'newer format' : 'corrupt',
-        message,
-      );
-    }
-    if (code === 'STORAGE_CONFLICT') return undefined;
-    if (code === 'CHECKPOINT_NOT_FOUND' || code === 'STORAGE_NOTFOUND') {
-      return entry.kind === 'link' ? bareSummary(entry, 'dangling link', message) : undefined;
-    }
-    return bareSummary(entry, 'unreadable', message);
+    const state = problemState(error, entry.kind === 'link');
+    const isGone = error.code === 'CHECKPOINT_NOT_FOUND' && state !== 'dangling link';
+    if (isGone || error.code === 'STORAGE_CONFLICT') return undefined;
+    return bareSummary(entry, state, error.message);
+  }
+}
+
+async function documentOf(
+  storage: Storage,
+  { path, kind, sizeBytes }: StorageEntry,
+): Promise<JsonObject | undefined> {
+  try {
+    const known = kind === 'file' ? sizeBytes : undefined;
+    return (await CheckpointReader.open(storage, path, known)).document;
+  } catch (error) {
+    if (!(error instanceof CheckpointFileError)) throw error;
+    // A run may have replaced the file since it was listed: then its size is another.
+    return (await CheckpointReader.open(storage, path)).document;
   }
 }

@@ -1,6 +1,15 @@
 import { isBetter, type Mode } from '../checkpoint/monitor.ts';
+import { CheckpointFileError, type HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
-import { countIn, lastPart, nameAt, namesIn, scoreIn } from './stored-document.ts';
+import {
+  countIn,
+  lastPart,
+  metricsIn,
+  nameAt,
+  namesIn,
+  type StoredMetric,
+  scoreIn,
+} from './stored-document.ts';
 
 /**
  * What is known of a file by its header alone; whether its data are whole only `verify` can tell.
@@ -52,14 +61,16 @@ export interface CheckpointSummary {
   readonly target: string | null;
   /** Why it cannot be read; null when it can. */
   readonly problem: string | null;
+  /** Counts the saves of a run, its resumes included: tells those of one step apart. 0 when unknown. */
+  readonly sequence: number;
+  /** The metrics that were measured on these weights. Weights-only files hold none. */
+  readonly metrics: readonly StoredMetric[];
 }
 
 /** A file before it is ranked among its siblings. */
 export interface UnrankedSummary extends CheckpointSummary {
   /** Files with one key are ranked among each other; undefined: not ranked. */
   readonly rankedAs: string | undefined;
-  /** Counts the saves of a run. */
-  readonly sequence: number;
 }
 
 /** What is known of a file before its header is read. */
@@ -88,6 +99,7 @@ export function summaryOf(facts: FileFacts, document: JsonObject | undefined): U
     state: document.kind === 'full' ? 'whole' : 'weights only',
     rankedAs: isRanked ? name.stateKey : undefined,
     sequence: countIn(document, 'sequence') ?? 0,
+    metrics: metricsIn(document).filter(({ loggedFor }) => loggedFor === document.globalStep),
   };
 }
 
@@ -113,9 +125,18 @@ export function bareSummary(
     mode: null,
     target: target ?? null,
     problem,
-    rankedAs: undefined,
     sequence: 0,
+    metrics: [],
+    rankedAs: undefined,
   };
+}
+
+/** What an error that came while a file was read says of the file. */
+export function problemState(error: HighwaterError, isLink: boolean): FileState {
+  if (error.code === 'CHECKPOINT_VERSION') return 'newer format';
+  if (error instanceof CheckpointFileError) return 'corrupt';
+  const isGone = error.code === 'CHECKPOINT_NOT_FOUND' || error.code === 'STORAGE_NOTFOUND';
+  return isLink && isGone ? 'dangling link' : 'unreadable';
 }
 
 /** Gives the ranked files of one folder their ranks: among equal scores the older comes first. */
@@ -134,7 +155,7 @@ export function ranked(files: readonly UnrankedSummary[]): readonly CheckpointSu
     });
   }
   return files.map((file) => {
-    const { rankedAs: _, sequence: __, ...summary } = file;
+    const { rankedAs: _, ...summary } = file;
     const rank = ranks.get(file) ?? null;
     return { ...summary, rank, best: rank === 1 };
   });
@@ -148,7 +169,7 @@ function bestFirst(a: UnrankedSummary, b: UnrankedSummary): number {
 }
 
 /** By the order in which a run saved them; two names of one save by name. */
-export function oldestFirst(a: UnrankedSummary, b: UnrankedSummary): number {
+export function oldestFirst(a: CheckpointSummary, b: CheckpointSummary): number {
   return (
     (a.globalStep ?? -1) - (b.globalStep ?? -1) ||
     a.sequence - b.sequence ||

@@ -2,6 +2,7 @@ import type { Decision, Note } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import type { JsonObject } from '../format/json.ts';
+import { appendJournal } from '../saving/journal.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
@@ -50,6 +51,9 @@ interface Submitted {
   readonly decision: Decision;
 }
 
+/** How many lines for the journal may wait for a save. */
+const MOST_UNWRITTEN = 100;
+
 /**
  * Between the callbacks and the saver: collects what all callbacks decide in one hook, takes one snapshot,
  * and hands over one job. Callbacks reach it as `trainer.checkpointing`.
@@ -67,6 +71,8 @@ export class Checkpointing {
   readonly #waits: boolean;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
+  /** Of hooks that saved nothing: they go with the next save, or with the end. */
+  #unwritten: JournalLine[] = [];
 
   constructor(source: CheckpointSource, storage: Storage, saver: Saver, waits: boolean) {
     this.#source = source;
@@ -118,6 +124,7 @@ export class Checkpointing {
   async finish(): Promise<void> {
     const began = performance.now();
     await this.#saver.flush();
+    await appendJournal(this.storage, this.#unwritten.splice(0));
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
   }
@@ -163,6 +170,7 @@ export class Checkpointing {
     const removals = submitted
       .flatMap(({ decision }) => decision.removals)
       .filter(({ path }) => !isWanted(path));
+    this.#unwritten.push(...this.#journal(submitted));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
@@ -170,7 +178,7 @@ export class Checkpointing {
       const job: SaveJob = {
         names,
         removals,
-        journal: this.#journal(submitted),
+        journal: this.#unwritten.splice(0),
         isAwaited: this.#waits,
         onRenamed: (from, to) => {
           for (const owner of this.#source.owners) owner.renamePath(from, to);
@@ -184,6 +192,8 @@ export class Checkpointing {
         },
       };
       await this.#saver.submit(job, () => this.#source.capture());
+    } else if (this.#unwritten.length >= MOST_UNWRITTEN) {
+      await appendJournal(this.storage, this.#unwritten.splice(0));
     }
     for (const { decision } of submitted) if (decision.error !== undefined) throw decision.error;
   }

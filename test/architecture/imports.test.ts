@@ -180,10 +180,27 @@ it.each([
   ['callbacks/a.ts', `import { ModelCheckpoint } from './model-checkpoint.ts';`],
   ['cli/a.ts', `import { Trainer } from '../trainer/trainer.ts';`],
   ['cli/a.ts', `import { Trainer } from 'highwater';`],
+  ['cli/a.ts', `import { CheckpointReader } from '../saving/checkpoint-reader.ts';`],
+  ['inspection/a.ts', `import { Trainer } from '../trainer/trainer.ts';`],
+  ['inspection/a.ts', `import { localFiles } from '../storages/local.ts';`],
   ['index.ts', `export { TfjsModule } from './engines/tfjs/index.ts';`],
   ['utils/a.ts', ''],
 ])('refuses in %s: %s', (file, text) => {
   expect(violations([[file, text]])).toHaveLength(1);
+});
+
+it('loads no engine and no Trainer with the highwater command, whatever it is asked', () => {
+  const loaded = new Set<string>(['cli/main.ts']);
+  for (const file of loaded) {
+    const text = readFileSync(`src/${file}`, 'utf8');
+    for (const [, isType, from, bare, dynamic] of text.matchAll(imports)) {
+      const name = from ?? bare ?? dynamic ?? '';
+      if (!isType && name.startsWith('.')) loaded.add(posix.join(posix.dirname(file), name));
+    }
+  }
+  expect(loaded).toContain('storages/local.ts');
+  const heavy = /^(?:engines|trainer|callbacks|loggers)\/|^index\.ts$/;
+  expect([...loaded].filter((file) => heavy.test(file))).toEqual([]);
 });
 
 it('lets types through where only types may pass', () => {

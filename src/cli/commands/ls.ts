@@ -2,12 +2,25 @@ import { type CheckpointSummary, listCheckpoints } from '../../inspection/index.
 import { choiceOf } from '../arguments.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { age, type Cell, type Column, count, number, type Style, size, table } from '../render.ts';
+import {
+  age,
+  type Cell,
+  type Column,
+  count,
+  lastPart,
+  number,
+  type Style,
+  size,
+  table,
+} from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
+import { treeLines } from '../tree.ts';
 
 const ORDERS = ['step', 'name', 'score', 'size', 'age'] as const;
 type Order = (typeof ORDERS)[number];
+
+type Compare = (a: CheckpointSummary, b: CheckpointSummary) => number;
 
 export const ls: Command = defineCommand({
   name: 'ls',
@@ -18,6 +31,7 @@ export const ls: Command = defineCommand({
     'whole too is what verify checks.',
   options: {
     sort: { type: 'string', value: 'ORDER', description: `${ORDERS.join(', ')} (default step)` },
+    tree: { type: 'boolean', description: 'one table for all, with the folders as a tree' },
   },
   operands: { least: 0, most: 1 },
   examples: [
@@ -31,6 +45,7 @@ export const ls: Command = defineCommand({
     const sorted = [...checkpoints].sort(by[order]);
     if (json) terminal.print(jsonText(sorted.map(listed)));
     else if (sorted.length === 0) terminal.note(`No checkpoints in ${shownPath(folder)}.`);
+    else if (values.tree === true) terminal.print(tree(folder, checkpoints, by[order], terminal));
     else terminal.print(tables(checkpoints, by[order], terminal));
     return 0;
   },
@@ -38,12 +53,19 @@ export const ls: Command = defineCommand({
 
 /** What `--json` promises. */
 function listed(checkpoint: CheckpointSummary): Partial<CheckpointSummary> {
-  const { mode: _, target: __, problem: ___, ...promised } = checkpoint;
+  const {
+    mode: _,
+    target: __,
+    problem: ___,
+    sequence: ____,
+    metrics: _____,
+    ...promised
+  } = checkpoint;
   return promised;
 }
 
 /** `listCheckpoints` gives them by folder and step. */
-const by: Readonly<Record<Order, (a: CheckpointSummary, b: CheckpointSummary) => number>> = {
+const by: Readonly<Record<Order, Compare>> = {
   step: () => 0,
   name: (a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }),
   score: compareScores,
@@ -62,27 +84,57 @@ function compareScores(a: CheckpointSummary, b: CheckpointSummary): number {
 
 function tables(
   checkpoints: readonly CheckpointSummary[],
-  compare: (a: CheckpointSummary, b: CheckpointSummary) => number,
+  compare: Compare,
   terminal: Terminal,
 ): string {
-  const byFolder = new Map<string, CheckpointSummary[]>();
-  for (const checkpoint of checkpoints) {
-    const folder = checkpoint.path.slice(0, -checkpoint.name.length - 1);
-    const siblings = byFolder.get(folder);
-    if (siblings === undefined) byFolder.set(folder, [checkpoint]);
-    else siblings.push(checkpoint);
-  }
-  const parts = [...byFolder].map(([folder, inside]) => {
+  const parts = [...byFolder(checkpoints)].map(([folder, inside]) => {
     const heading = terminal.paint('bold', shownPath(folder));
-    const bytes = inside.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const total = `${count(inside.length, 'checkpoint')}, ${size(bytes)}`;
-    const rows = checkpointTable(inside.sort(compare), terminal);
-    return `${heading}  ${terminal.paint('dim', total)}\n${rows}`;
+    const names = inside.sort(compare).map((checkpoint) => ({ branch: '', checkpoint }));
+    return `${heading}  ${total(inside, terminal)}\n${checkpointTable(names, terminal)}`;
   });
   return parts.join('\n\n');
 }
 
-function checkpointTable(checkpoints: readonly CheckpointSummary[], terminal: Terminal): string {
+function tree(
+  folder: string,
+  checkpoints: readonly CheckpointSummary[],
+  compare: Compare,
+  terminal: Terminal,
+): string {
+  const sorted = [...byFolder(checkpoints).values()].flatMap((inside) => inside.sort(compare));
+  const lines = treeLines(sorted.map(({ path }) => path.slice(folder.length).replace(/^\//, '')));
+  const rows = lines.map(({ branch, name, leaf }): Row => {
+    return leaf === undefined
+      ? { branch, folder: name }
+      : { branch, checkpoint: sorted[leaf] as CheckpointSummary };
+  });
+  const heading = terminal.paint('bold', shownPath(folder));
+  return `${heading}  ${total(checkpoints, terminal)}\n${checkpointTable(rows, terminal)}`;
+}
+
+function byFolder(checkpoints: readonly CheckpointSummary[]): Map<string, CheckpointSummary[]> {
+  const folders = new Map<string, CheckpointSummary[]>();
+  for (const checkpoint of checkpoints) {
+    const folder = checkpoint.path.slice(0, -checkpoint.name.length - 1);
+    const siblings = folders.get(folder);
+    if (siblings === undefined) folders.set(folder, [checkpoint]);
+    else siblings.push(checkpoint);
+  }
+  return folders;
+}
+
+function total(checkpoints: readonly CheckpointSummary[], { paint }: Terminal): string {
+  const bytes = checkpoints.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return paint('dim', `${count(checkpoints.length, 'checkpoint')}, ${size(bytes)}`);
+}
+
+/** A line of the table: a checkpoint, or (in a tree) a folder. */
+type Row =
+  | { readonly branch: string; readonly checkpoint: CheckpointSummary }
+  | { readonly branch: string; readonly folder: string };
+
+function checkpointTable(lines: readonly Row[], terminal: Terminal): string {
+  const checkpoints = lines.flatMap((line) => ('checkpoint' in line ? line.checkpoint : []));
   const monitors = new Set(checkpoints.flatMap(({ monitor }) => monitor ?? []));
   const [only] = monitors.size === 1 ? monitors : [];
   const columns: readonly Column[] = [
@@ -96,13 +148,15 @@ function checkpointTable(checkpoints: readonly CheckpointSummary[], terminal: Te
     { title: 'state' },
   ];
   const now = terminal.now();
-  const rows = checkpoints.map((checkpoint): (Cell | string)[] => {
+  const rows = lines.map((line): (Cell | string)[] => {
+    if (!('checkpoint' in line)) return [{ text: `${line.branch}${line.folder}`, style: 'bold' }];
+    const { checkpoint } = line;
     const { name, target, epoch, globalStep, monitor, score, sizeBytes, savedAt, state } =
       checkpoint;
     const link = target === null ? '' : ` -> ${lastPart(target)}`;
     const scored = score === null ? '' : number(score);
     return [
-      { text: name + link, style: checkpoint.best ? 'bold' : undefined },
+      { text: line.branch + name + link, style: checkpoint.best ? 'bold' : undefined },
       epoch === null ? '' : String(epoch),
       globalStep === null ? '' : String(globalStep),
       only === undefined && monitor !== null ? `${monitor} ${scored}` : scored,
@@ -124,8 +178,4 @@ function rankOf({ rank, best, last }: CheckpointSummary): string {
 function styleOf({ state }: CheckpointSummary): Style | undefined {
   if (state === 'whole') return undefined;
   return state === 'weights only' || state === 'foreign' ? 'dim' : 'red';
-}
-
-function lastPart(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
 }

@@ -1,6 +1,5 @@
-import { arrayOf } from '../../format/dtype.ts';
-import { numberOfBFloat16, numberOfFloat16 } from '../../format/half-floats.ts';
 import type { JsonObject, JsonValue } from '../../format/json.ts';
+import { numbersOf } from '../../format/numbers.ts';
 import { VERSION } from '../../version.ts';
 import { checkpointStates } from './lightning.ts';
 import { PyDict, PyTuple, type PyValue } from './pickle/python-values.ts';
@@ -68,18 +67,15 @@ async function readScalars(
     else if (Array.isArray(next)) pushAll(waiting, next);
   }
   const scalars = new Map<TorchTensor, number>();
-  for (const tensor of found) scalars.set(tensor, numberIn(tensor, await reader.read(tensor)));
+  for (const tensor of found) {
+    const [number] = Array.from(numbersOf(tensor.dtype, await reader.read(tensor)));
+    if (number !== undefined) scalars.set(tensor, number);
+  }
   return scalars;
 }
 
 function pushAll(to: PyValue[], values: Iterable<PyValue>): void {
   for (const value of values) to.push(value);
-}
-
-function numberIn({ dtype }: TorchTensor, bytes: Uint8Array): number {
-  const number = Number(arrayOf(dtype, bytes)[0]);
-  if (dtype === 'F16') return numberOfFloat16(number);
-  return dtype === 'BF16' ? numberOfBFloat16(number) : number;
 }
 
 function countOf(value: PyValue | undefined): JsonValue {
