@@ -2,7 +2,7 @@ import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
 import { placeOf } from '../inspection/place.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
 
 /**
  * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
@@ -29,6 +29,6 @@ export async function exportSafetensors(
   await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
     await writer.write([header]);
     const ordered = layout.order.map((index) => weights[index] as Weight);
-    for await (const bytes of bytesOf(ordered)) await writer.write([bytes]);
+    await writeWeights(writer, ordered);
   });
 }

@@ -6,7 +6,7 @@ import { placeOf } from '../inspection/place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { VERSION } from '../version.ts';
-import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
 
 /** TensorFlow.js's names of dtypes; those that it has none for are absent. */
 const TFJS_DTYPES: Partial<Record<DType, string>> = {
@@ -49,9 +49,7 @@ export async function exportTfjs(
   const stem = path.slice(0, -'.json'.length);
   const json = modelJson(reader, weights, `${stem.slice(stem.lastIndexOf('/') + 1)}${SUFFIX}`);
   const replace = options.replace ?? false;
-  await writeFile(storage, stem + SUFFIX, { replace }, async (writer) => {
-    for await (const bytes of bytesOf(weights)) await writer.write([bytes]);
-  });
+  await writeFile(storage, stem + SUFFIX, { replace }, (writer) => writeWeights(writer, weights));
   await writeFile(storage, path, { replace }, async (writer) => {
     await writer.write([new TextEncoder().encode(JSON.stringify(json))]);
   });

@@ -3,12 +3,15 @@ import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
 import { placeOf, type StorageOptions } from '../inspection/place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import type { StorageWriter } from '../storages/storage.ts';
 import { type Conversion, planConversion } from './conversion.ts';
 import { contiguousStrides, gather } from './strided.ts';
 
 /** A weight on its way out: its bytes are read, verified and converted when they are asked for. */
 export interface Weight extends TensorSpec {
   read(): Promise<Uint8Array>;
+  /** The same in parts, verified once all are read; absent where the elements are put in another order. */
+  parts?(): AsyncIterable<Uint8Array>;
 }
 
 /** Where an export goes, and how. */
@@ -28,7 +31,7 @@ export async function openWeights(
   const weights = planConversion(stored, options).map(({ name, index, axes }): Weight => {
     const tensor = stored[index] as StoredTensor;
     const { dtype, shape } = tensor;
-    if (axes === undefined) return { name, dtype, shape, read: () => reader.read(tensor) };
+    if (axes === undefined) return { name, dtype, shape, ...readingOf(reader, tensor) };
     const strides = contiguousStrides(shape);
     const view = {
       shape: axes.map((axis) => shape[axis] as number),
@@ -46,13 +49,27 @@ export async function openWeights(
   return { reader, weights };
 }
 
+/** How a tensor is read as it lies in the file. */
+export function readingOf(
+  reader: CheckpointReader,
+  tensor: StoredTensor,
+): Pick<Required<Weight>, 'read' | 'parts'> {
+  return { read: () => reader.read(tensor), parts: () => reader.parts(tensor) };
+}
+
+/** What is larger is read in parts, where its elements stay in their order. */
+const LARGE_BYTES = 2 ** 30;
+
 /** How much is read ahead: keeps a disk busy with many small weights, and bounds the memory. */
 const AHEAD_BYTES = 32 * 2 ** 20;
 const AHEAD_COUNT = 8;
 
+/** The bytes of one weight: all of them, or what gives them in parts, each time it is called. */
+export type WeightBytes = Uint8Array | (() => AsyncIterable<Uint8Array>);
+
 /** The bytes of weights in their order, a few read ahead. */
-export async function* bytesOf(weights: readonly Weight[]): AsyncIterable<Uint8Array> {
-  const reading: { readonly bytes: Promise<Uint8Array>; readonly sizeBytes: number }[] = [];
+export async function* bytesOf(weights: readonly Weight[]): AsyncIterable<WeightBytes> {
+  const reading: { readonly bytes: Promise<WeightBytes>; readonly sizeBytes: number }[] = [];
   let ahead = 0;
   let next = 0;
   for (let taken = 0; taken < weights.length; taken++) {
@@ -62,7 +79,10 @@ export async function* bytesOf(weights: readonly Weight[]): AsyncIterable<Uint8A
     ) {
       const weight = weights[next++] as Weight;
       const sizeBytes = tensorSizeBytes(weight.dtype, weight.shape) ?? 0;
-      const bytes = weight.read();
+      const isLarge = sizeBytes > LARGE_BYTES && weight.parts !== undefined;
+      const bytes: Promise<WeightBytes> = isLarge
+        ? Promise.resolve(weight.parts as () => AsyncIterable<Uint8Array>)
+        : weight.read();
       // Whoever stops reading on a failure leaves the others unobserved.
       bytes.catch(() => {});
       reading.push({ bytes, sizeBytes });
@@ -71,5 +91,16 @@ export async function* bytesOf(weights: readonly Weight[]): AsyncIterable<Uint8A
     const first = reading.shift() as (typeof reading)[number];
     ahead -= first.sizeBytes;
     yield await first.bytes;
+  }
+}
+
+/** Writes the bytes of all weights, one after the other. */
+export async function writeWeights(
+  writer: StorageWriter,
+  weights: readonly Weight[],
+): Promise<void> {
+  for await (const bytes of bytesOf(weights)) {
+    if (bytes instanceof Uint8Array) await writer.write([bytes]);
+    else for await (const part of bytes()) await writer.write([part]);
   }
 }

@@ -8,7 +8,7 @@ import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
-import { bytesOf, type ExportOptions, openWeights, type Weight } from '../weights.ts';
+import { bytesOf, type ExportOptions, openWeights, readingOf, type Weight } from '../weights.ts';
 import { ZipWriter } from '../zip/writer.ts';
 import { storageClassOf } from './dtypes.ts';
 import { VERSION_KEY } from './lightning.ts';
@@ -26,6 +26,8 @@ export interface TorchExportOptions extends ExportOptions {
 
 /** The folder of all records in the archive: what torch.save calls it when it does not know the file's name. */
 const FOLDER = 'archive';
+
+const NOTHING = new Uint8Array();
 
 /** Where the bytes of a record begin. Source: PyTorch, `caffe2/serialize/inline_container.cc`, `kFieldAlignment`. */
 const ALIGNMENT = 64;
@@ -74,7 +76,9 @@ export async function exportTorch(
     await archive.add(`${FOLDER}/data.pkl`, data);
     await archive.add(`${FOLDER}/byteorder`, text('little'));
     let key = 0;
-    for await (const bytes of bytesOf(records)) await archive.add(`${FOLDER}/data/${key++}`, bytes);
+    for await (const bytes of bytesOf(records)) {
+      await archive.add(`${FOLDER}/data/${key++}`, NOTHING, bytes);
+    }
     await archive.add(`${FOLDER}/version`, text('3\n'));
     await archive.finish();
   });
@@ -157,5 +161,5 @@ function extraOf({ name }: TensorRef, { records, reader }: Tensors): Picklable {
     (stored) => stored.group === 'extra' && stored.name === name,
   ) as StoredTensor;
   const { dtype, shape } = tensor;
-  return tensorOf({ name, dtype, shape, read: () => reader.read(tensor) }, records);
+  return tensorOf({ name, dtype, shape, ...readingOf(reader, tensor) }, records);
 }

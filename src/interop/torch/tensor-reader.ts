@@ -1,4 +1,4 @@
-import { CheckpointFileError } from '../../errors.ts';
+import { CheckpointFileError, MisconfigurationError } from '../../errors.ts';
 import { bytesPerElement } from '../../format/dtype.ts';
 import { quote } from '../../format/json-scanner.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
@@ -10,6 +10,9 @@ import type { TorchArchive } from './torch-archive.ts';
 
 /** What is larger is read in pieces of this size where it can be. */
 export const PIECE_BYTES: number = 64 * 2 ** 20;
+
+/** The longest array in Node 20. */
+const MAX_ARRAY_BYTES = 2 ** 32;
 
 /** Storages that are larger are not held as a whole for the sake of their parts. */
 const LARGE_BYTES = 2 ** 30;
@@ -31,6 +34,7 @@ export class TensorReader {
   /** The elements of a tensor in the order of its shape, in a buffer of their own. */
   async read(tensor: TorchTensor): Promise<Uint8Array> {
     if (tensor.sizeBytes === 0) return new Uint8Array();
+    checkHoldable(tensor);
     if (isWhole(tensor)) {
       let whole = new Uint8Array();
       await this.#readStorages([tensor.storage], (_, bytes) => {
@@ -62,7 +66,9 @@ export class TensorReader {
     take: (bytes: Uint8Array, index: number) => void,
   ): Promise<void> {
     const groups = new Map<ZipEntry, number[]>();
-    for (const [i, { storage }] of tensors.entries()) {
+    for (const [i, tensor] of tensors.entries()) {
+      checkHoldable(tensor);
+      const { storage } = tensor;
       const group = groups.get(storage.entry);
       if (group === undefined) groups.set(storage.entry, [i]);
       else group.push(i);
@@ -173,6 +179,15 @@ export class TensorReader {
       { byteOffset, details: { path, entry: entry.name } },
     );
   }
+}
+
+function checkHoldable({ sizeBytes, extent, dtype, shape }: TorchTensor): void {
+  if (Math.max(sizeBytes, extent.length) <= MAX_ARRAY_BYTES) return;
+  throw new MisconfigurationError(
+    `A tensor of ${dtype} [${shape.join(', ')}] takes ${Math.max(sizeBytes, extent.length)} bytes, and an array of JavaScript holds ` +
+      `${MAX_ARRAY_BYTES}: name the others, or save() a checkpoint, which is written in pieces.`,
+    { details: { sizeBytes } },
+  );
 }
 
 /** Whether the bytes of a tensor are those of its storage. */

@@ -1,5 +1,6 @@
 import type { Checksum } from '../../saving/checksum.ts';
 import type { StorageWriter } from '../../storages/storage.ts';
+import type { WeightBytes } from '../weights.ts';
 import { CENTRAL, END, END64, LOCAL, LOCATOR64, MAX_16, MAX_32, ZIP64_FIELD } from './layout.ts';
 
 /** The extra field that fills the space before aligned bytes: the same that PyTorch writes. */
@@ -42,16 +43,32 @@ export class ZipWriter {
     this.#checksum = checksum;
   }
 
-  /** Adds an entry, whose bytes are those of all parts. They must not change afterwards. */
-  async add(name: string, ...parts: readonly Uint8Array[]): Promise<void> {
-    const sizeBytes = parts.reduce((sum, { length }) => sum + length, 0);
-    const checksum = parts.reduce((soFar, part) => this.#checksum(part, soFar), 0);
+  /**
+   * Adds an entry of a head and the bytes that follow it. They must not change afterwards. What comes in parts
+   * is read twice, since its checksum stands before it.
+   */
+  async add(name: string, head: Uint8Array, rest?: WeightBytes): Promise<void> {
+    let checksum = this.#checksum(head, 0);
+    let sizeBytes = head.length;
+    const count = (part: Uint8Array): void => {
+      checksum = this.#checksum(part, checksum);
+      sizeBytes += part.length;
+    };
+    if (rest instanceof Uint8Array) count(rest);
+    else if (rest !== undefined) for await (const part of rest()) count(part);
     const entry = { name: encode(name), sizeBytes, checksum, headerOffset: this.#position };
     const header = localHeader(entry, this.#alignment);
-    this.#waiting.push(header, ...parts);
-    this.#waitingBytes += header.length + sizeBytes;
     this.#position += header.length + sizeBytes;
     this.#written.push(entry);
+    await this.#write(header);
+    await this.#write(head);
+    if (rest instanceof Uint8Array) await this.#write(rest);
+    else if (rest !== undefined) for await (const part of rest()) await this.#write(part);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
     if (this.#waitingBytes >= BATCH_BYTES) await this.#flush();
   }
 
