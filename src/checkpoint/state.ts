@@ -65,11 +65,22 @@ export function keeps(state: CheckpointState, path: string): boolean {
   );
 }
 
+/** What tells callbacks apart, as the constructor normalised it. */
+export type MonitorKey = Pick<
+  ResolvedOptions,
+  | 'monitor'
+  | 'mode'
+  | 'everyNTrainSteps'
+  | 'everyNEpochs'
+  | 'trainTimeIntervalMs'
+  | 'saveOnTrainEpochEnd'
+>;
+
 /**
  * Identifies a callback's state in a checkpoint: its class and what makes it different from its siblings,
  * as the constructor normalised it. Callbacks that share a key are told apart by their order (`#2`, `#3`).
  */
-export function stateKeyOf(options: ResolvedOptions): string {
+export function stateKeyOf(options: MonitorKey): string {
   const key = {
     monitor: options.monitor ?? null,
     mode: options.mode,

@@ -15,6 +15,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   why: async () => (await import('./commands/why.ts')).why,
   prune: async () => (await import('./commands/prune.ts')).prune,
   average: async () => (await import('./commands/average.ts')).average,
+  import: async () => (await import('./commands/import.ts')).importCommand,
+  export: async () => (await import('./commands/export.ts')).exportCommand,
 };
 
 /** Codes of errors that say something about a file, rather than that nothing could be found out. */

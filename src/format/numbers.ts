@@ -20,13 +20,13 @@ const tables = new Map<DType, Float32Array>();
 
 /** Whether a dtype holds floating-point numbers; else it holds whole numbers or booleans. */
 export function isFloat(dtype: DType): boolean {
-  return dtype === 'F32' || dtype === 'F64' || NARROW[dtype] !== undefined;
+  return dtype === 'F32' || dtype === 'F64' || dtype === 'C64' || NARROW[dtype] !== undefined;
 }
 
 /**
  * The elements of a tensor as numbers: a view of `bytes` where JavaScript has such an array and their
  * alignment allows it, else a copy. Every float is exact; whole numbers of 64 bits beyond 2 ** 53 are
- * rounded; `BOOL` is 0 or 1.
+ * rounded; `BOOL` is 0 or 1; of `C64` the real and the imaginary parts by turns.
  */
 export function numbersOf(dtype: DType, bytes: Uint8Array): ArrayLike<number> {
   const array = arrayOf(dtype, bytes);
@@ -48,7 +48,7 @@ export function numbersOf(dtype: DType, bytes: Uint8Array): ArrayLike<number> {
  */
 export function floatBytes(dtype: DType, values: Float64Array): Uint8Array | undefined {
   if (dtype === 'F64') return bytesOf(values);
-  if (dtype === 'F32') return bytesOf(Float32Array.from(values));
+  if (dtype === 'F32' || dtype === 'C64') return bytesOf(Float32Array.from(values));
   const narrow = NARROW[dtype];
   if (narrow === undefined || narrow.hasNoInfinity) return undefined;
   const isByte = 1 + narrow.exponentBits + narrow.mantissaBits === 8;

@@ -117,9 +117,13 @@ export function headerSizeBytes(start: Uint8Array, fileSizeBytes: number): numbe
   if (givenBytes < LENGTH_BYTES) refuse('the file ends in its first 8 bytes', givenBytes);
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
+    const isZip = start[0] === 0x50 && start[1] === 0x4b;
     refuse(
-      `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
-        'this is no safetensors file, or its start is damaged',
+      isZip
+        ? 'this is a zip archive, as PyTorch and Lightning write: turn it into a checkpoint with ' +
+            "'highwater import', or importTorch from 'highwater/torch'"
+        : `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
+            'this is no safetensors file, or its start is damaged',
       0,
     );
   }

@@ -1,5 +1,5 @@
 import type { LoadedTensor, StateGroup } from '../engines/engine.ts';
-import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError } from '../errors.ts';
 import {
   type FileIndex,
   headerSizeBytes,
@@ -10,6 +10,7 @@ import { arrayOf } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
+import { atPath } from './error-at-path.ts';
 import type { HostTensor } from './user-values.ts';
 
 /** What is asked of a storage to read from it. */
@@ -67,7 +68,7 @@ export class CheckpointReader {
       const index = readIndex(header, sizeBytes);
       return new CheckpointReader(storage, path, sizeBytes, index, await fastestChecksum());
     } catch (error) {
-      throw atPath(error, path);
+      throw atPath(error, path, 'read as a checkpoint');
     }
   }
 
@@ -109,6 +110,15 @@ export class CheckpointReader {
       );
     });
     return await this.#load(wanted);
+  }
+
+  /** The bytes of one tensor of the {@link index}, verified. @throws CheckpointFileError for what is damaged. */
+  async read(tensor: StoredTensor): Promise<Uint8Array> {
+    let found = new Uint8Array();
+    await this.#readEach([tensor], (_, bytes) => {
+      found = bytes as Uint8Array<ArrayBuffer>;
+    });
+    return found;
   }
 
   async #load(wanted: readonly StoredTensor[]): Promise<readonly LoadedTensor[]> {
@@ -213,15 +223,4 @@ async function fileSizeBytes(storage: ReadStorage, path: string): Promise<number
     );
   }
   return entry.sizeBytes;
-}
-
-/** The same error, its message naming the file: the format itself knows no paths. */
-function atPath(error: unknown, path: string): unknown {
-  if (!(error instanceof CheckpointFileError) || error instanceof StorageError) return error;
-  return new CheckpointFileError(`'${path}' cannot be read as a checkpoint: ${error.message}`, {
-    code: error.code as 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION',
-    byteOffset: error.byteOffset,
-    details: { ...error.details, path },
-    cause: error,
-  });
 }

@@ -29,6 +29,7 @@ const base = [
   'event-loop.ts',
   'each-at-once.ts',
   'native-crc32.ts',
+  'version.ts',
 ];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
 const implementations = ['storages/', 'strategies/', 'loggers/', 'callbacks/'];
@@ -37,6 +38,7 @@ const rules: readonly Rule[] = [
   { of: 'event-loop.ts', values: [] },
   { of: 'each-at-once.ts', values: [] },
   { of: 'native-crc32.ts', values: ['node:'], packages: 1 },
+  { of: 'version.ts', values: [] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
@@ -95,8 +97,24 @@ const rules: readonly Rule[] = [
   // Chooses the default storage, as `trainer/options.ts` does for the Trainer.
   { of: 'inspection/place.ts', values: [...core, 'inspection/', 'storages/'] },
   { of: 'inspection/', values: [...core, 'inspection/'] },
+  // Bytes of Python, without a place: it reads no file and makes no value that it was not asked for.
+  {
+    of: 'interop/torch/pickle/',
+    values: ['interop/torch/pickle/', 'format/', 'errors.ts'],
+  },
+  { of: 'interop/', values: [...core, 'interop/', 'inspection/place.ts'] },
   // The public API: an export of its own for each kind of work, so that a command loads only what it needs.
-  { of: 'cli/', values: ['node:', 'cli/', 'index.ts', 'inspection/index.ts'] },
+  {
+    of: 'cli/',
+    values: [
+      'node:',
+      'cli/',
+      'index.ts',
+      'inspection/index.ts',
+      'interop/index.ts',
+      'interop/torch/index.ts',
+    ],
+  },
   // Engines have an export of their own: their third party is an optional peer.
   {
     of: 'index.ts',
