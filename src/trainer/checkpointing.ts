@@ -1,7 +1,7 @@
 import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
-import type { HighwaterError } from '../errors.ts';
+import { type HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
@@ -132,6 +132,13 @@ export class Checkpointing {
     await this.#saver.flush();
   }
 
+  /** Nothing could be decided, since the storage did not answer. Throws that, unless it is taken as a failed save. */
+  notDecided(error: unknown): void {
+    const { saveFailed } = this.#source;
+    if (saveFailed === undefined || !(error instanceof StorageError)) throw error;
+    saveFailed(error);
+  }
+
   /** Carries out a decision: with the others of this hook, or by itself outside a hook. */
   async submit(owner: CheckpointOwner, decision: Decision): Promise<void> {
     if (this.#round === undefined) await this.#commit([{ owner, decision }]);
@@ -142,11 +149,15 @@ export class Checkpointing {
   async round(decide: () => Promise<void>): Promise<void> {
     this.#saver.throwIfFailed();
     this.#round = [];
-    let submitted: readonly Submitted[];
+    const submitted = this.#round;
     try {
       await decide();
+    } catch (error) {
+      for (const { owner, decision } of submitted) {
+        for (const save of decision.saves) owner.onSaveFailed(save);
+      }
+      throw error;
     } finally {
-      submitted = this.#round;
       this.#round = undefined;
     }
     await this.#commit(submitted);
