@@ -1,16 +1,17 @@
 /**
  * What a save costs: `npm run bench -- save [--json] [--rounds N]`. A state of 200 float32 tensors, 256 MB
- * and 1 GB, on tfjs's cpu backend; every peer in the same round, each with a file of its own.
+ * and 1 GB, on tfjs's cpu backend; every peer in the same round, each in a process and with a file of its own.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as tf from '@tensorflow/tfjs-core';
 import { ModelCheckpoint, Trainer } from 'highwater';
 import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
+import { startTfjs } from './support/tfjs.ts';
 import { startTorch } from './support/torch.ts';
 
 const MIB = 2 ** 20;
@@ -41,10 +42,11 @@ interface Round {
 }
 
 async function benchmark(size: string, stateBytes: number, syncBar: number): Promise<void> {
-  const folder = await mkdtemp(join('runs', 'bench-'));
+  const folder = await makeFolder();
   const side = sideFor(stateBytes);
   const module = new BigModel(side);
   const torch = await startTorch(TENSORS, side);
+  const tfjs = await startTfjs(side);
   if (torch === undefined) note('PyTorch is not installed: apt-get install python3-torch');
   const state = TENSORS * side * side * 4;
   const checkpoint = new ModelCheckpoint({
@@ -89,26 +91,12 @@ async function benchmark(size: string, stateBytes: number, syncBar: number): Pro
     // Removing what is not kept any more comes after it, here and for the peers.
     const { bytes = Number.NaN, writeMs = Number.NaN } = checkpoint.lastSave ?? {};
     const durable = sync + writeMs;
-    const modelSave = await mainThreadMs(() => module.model.save(fileHandler(folder)));
     const peer = join(folder, 'peer');
-    const timed = async (work: () => unknown): Promise<number> => {
-      const start = performance.now();
-      await work();
-      const ms = performance.now() - start;
-      await rm(peer, { force: true });
-      return ms;
-    };
-    const dd = await timed(() =>
-      spawnSync('dd', [
-        'if=/dev/zero',
-        `of=${peer}`,
-        'bs=1M',
-        `count=${Math.round(state / MIB)}`,
-        'conv=fdatasync',
-      ]),
-    );
-    const weights = module.model.weights.map((weight) => weight.read().dataSync());
-    const plain = await timed(() => writePlainly(peer, weights as Float32Array[]));
+    const modelSave = await tfjs.modelSave(folder);
+    const dd = ddMs(peer, state);
+    await rm(peer, { force: true });
+    const plain = await tfjs.writePlainly(peer);
+    await rm(peer, { force: true });
     const torchSave = await torch?.save(peer);
     await rm(peer, { force: true });
     const torchDurable = await torch?.saveDurably(peer);
@@ -120,6 +108,7 @@ async function benchmark(size: string, stateBytes: number, syncBar: number): Pro
     await trainer.fit(module, { trainDataloaders: { [Symbol.asyncIterator]: batches } });
   } finally {
     torch?.close();
+    tfjs.close();
     await rm(folder, { recursive: true, force: true });
     module.dispose();
   }
@@ -173,31 +162,14 @@ async function benchmark(size: string, stateBytes: number, syncBar: number): Pro
   });
 }
 
-/** How long the main thread is busy until the work is done. */
-async function mainThreadMs(work: () => Promise<unknown>): Promise<number> {
-  const before = performance.eventLoopUtilization();
-  await work();
-  return performance.eventLoopUtilization(before).active;
-}
-
-/** Where tfjs saves to in Node. Source: tfjs-node 4.22, `io/file_system.ts`. */
-function fileHandler(folder: string): tf.io.IOHandler {
-  return {
-    async save({ modelTopology, weightSpecs, weightData }) {
-      const weights = tf.io.CompositeArrayBuffer.join(weightData);
-      const manifest = [{ paths: ['weights.bin'], weights: weightSpecs }];
-      const model = JSON.stringify({ modelTopology, weightsManifest: manifest });
-      await writeFile(join(folder, 'model.json'), model);
-      await writeFile(join(folder, 'weights.bin'), Buffer.from(weights), 'binary');
-      await rm(join(folder, 'weights.bin'));
-      return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
-    },
-  };
-}
-
-function writePlainly(path: string, arrays: readonly Float32Array[]): void {
-  const file = openSync(path, 'w');
-  for (const array of arrays) writeSync(file, array);
-  fsyncSync(file);
-  closeSync(file);
+/** Milliseconds in which `dd` writes as many bytes durably, as it says itself. */
+function ddMs(path: string, bytes: number): number {
+  const count = Math.round(bytes / MIB);
+  const args = ['if=/dev/zero', `of=${path}`, 'bs=1M', `count=${count}`, 'conv=fdatasync'];
+  const { stderr } = spawnSync('dd', args, {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  const [, seconds] = / copied, ([\d.e-]+) s,/.exec(stderr) ?? [];
+  return Number(seconds) * 1000;
 }

@@ -2,11 +2,12 @@
  * What checkpoints, and the Trainer itself, cost a training run: `npm run bench -- train [--json]`. The MLP of
  * the digits example (784-128-10, Adam, batches of 64) on tfjs's wasm backend, on random pixels.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelCheckpoint } from 'highwater';
 import { byTrainer } from './support/by-trainer.ts';
 import { makeBatches, TfjsMlp, tfjsByHand, useWasm } from './support/digits-mlp.ts';
+import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 
 const ROUNDS = roundsWanted(7);
@@ -24,7 +25,7 @@ async function saving(folder: string): Promise<number> {
   return ms;
 }
 
-const root = await mkdtemp(join('runs', 'bench-'));
+const root = await makeFolder();
 const rounds: { hand: number; plain: number; saving: number }[] = [];
 for (let i = -1; i < ROUNDS; i++) {
   const found = {

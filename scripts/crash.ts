@@ -1,21 +1,22 @@
 /**
  * Kills training at random moments and goes on, again and again, and compares what is left with a run that was
- * never killed: `npm run crash -- --kills 25 [--signal SIGKILL|SIGTERM|SIGINT] [--seed N] [--json]`. Exit code 1
- * when anything differs, is lost or is damaged.
+ * never killed: `npm run crash -- --kills 25 [--signal SIGKILL|SIGTERM|SIGINT] [--seed N] [--json]`. Moments are
+ * spread evenly over the time of a whole run, its start included. A run that is finished starts over in a new
+ * folder, until there were enough kills. Exit code 1 when anything differs, is lost or is damaged.
  */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Rng } from 'highwater';
 import { loadDigits } from '../examples/digits/data.ts';
+import { attempt, type Ending, momentAt } from './crash/attempt.ts';
 import { packDigits } from './crash/digits-file.ts';
 import { contentOf, differences, inspect } from './crash/run-folder.ts';
 
 const ROWS = 700;
-const EXPECTED_EXIT = { SIGKILL: null, SIGTERM: 143, SIGINT: 130 } as const;
+/** 128 and the number of the signal: what a program that was stopped by it exits with. */
+const EXPECTED_EXIT = { SIGKILL: undefined, SIGTERM: 143, SIGINT: 130 } as const;
 
 const { values } = parseArgs({
   options: {
@@ -36,107 +37,79 @@ if (!Number.isSafeInteger(wanted) || wanted < 1 || !(signal in EXPECTED_EXIT)) {
 
 const root = mkdtempSync(join(tmpdir(), 'highwater-crash-'));
 const data = join(root, 'digits.bin');
-/** All runs use this path in turn, since names of files are part of what is compared. */
-const folder = join(root, 'run');
-const workload = fileURLToPath(new URL('./crash/workload.ts', import.meta.url));
-
-interface Ending {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly wasKilled: boolean;
-  /** The newest step whose save it has acknowledged. */
-  readonly durableStep: number;
-  /** Below the run's folder; undefined for a fresh start. */
-  readonly resumedFrom: string | undefined;
-  readonly ms: number;
-}
-
-/** Starts the workload, and ends it after a while. */
-async function attempt(killAfterMs: number): Promise<Ending> {
-  const began = performance.now();
-  const child = spawn(process.execPath, ['--import', 'tsx', workload, data, folder], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.on('data', (text: Buffer) => {
-    output += text;
-  });
-  let wasKilled = false;
-  const timer = Number.isFinite(killAfterMs)
-    ? setTimeout(() => {
-        wasKilled = child.kill(signal);
-      }, killAfterMs)
-    : undefined;
-  const [code, endedBy] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
-    child.on('close', (...ending) => resolve(ending));
-  });
-  clearTimeout(timer);
-  const steps = [...output.matchAll(/^durable (\d+)$/gm)].map(([, step]) => Number(step));
-  const durableStep = Math.max(0, ...steps);
-  const resumedFrom = /^resumed from (.*?)(;.*)?$/m.exec(output)?.[1]?.slice(folder.length + 1);
-  return {
-    code,
-    signal: endedBy,
-    wasKilled,
-    durableStep,
-    resumedFrom,
-    ms: performance.now() - began,
-  };
-}
 
 const say = (text: string): void => {
   if (!values.json) console.log(text);
 };
 
+/** What is wrong with the way a process has ended; undefined when it was as it should. */
+function unexpected(ending: Ending): string | undefined {
+  const { code, signal: endedBy, wasKilled, stoppedStep, batchesDoneMs } = ending;
+  if (code === 0) return undefined;
+  const how = `a process ended with ${code ?? endedBy}`;
+  if (!wasKilled) return `${how}, and nothing had killed it`;
+  if (signal === 'SIGKILL') return endedBy === signal ? undefined : how;
+  // Before it trains, a signal ends it as any other program.
+  if (endedBy === signal && batchesDoneMs.size === 0) return undefined;
+  if (code !== EXPECTED_EXIT[signal]) return `${how}, not with ${EXPECTED_EXIT[signal]}`;
+  return stoppedStep === undefined ? `${how}, and did not say where it stopped` : undefined;
+}
+
 const began = performance.now();
 const { train, val } = await loadDigits(ROWS);
 writeFileSync(data, packDigits({ train: train.packed, val: val.packed }));
-const reference = await attempt(Number.POSITIVE_INFINITY);
+const reference = await attempt(data, join(root, 'reference'), undefined);
 if (reference.code !== 0) throw new Error(`the run without a kill ended with ${reference.code}`);
-const expected = await contentOf(folder);
-renameSync(folder, join(root, 'reference'));
+const expected = await contentOf(join(root, 'reference'));
+const batches = reference.batchesDoneMs.size;
 say(
   `A run takes ${(reference.ms / 1000).toFixed(1)} s and leaves ${expected.size} files to compare.`,
 );
 
 const random = new Rng(Number(values.seed));
-let [kills, runs, lost, corruptVisible] = [0, 0, 0, 0];
+let [kills, runs, lost, corruptVisible, beforeFirstSave] = [0, 0, 0, 0, 0];
+/** Kills by how far the run had come: in its first tenth, second tenth… */
+const spread = new Array<number>(10).fill(0);
 const problems: string[] = [];
 while (kills < wanted) {
-  let acknowledged = 0;
+  runs++;
+  const folder = join(root, `run-${runs}`);
   const sources = new Set<string>();
+  let acknowledged = 0;
+  let batch = 0;
   for (let isOver = false; !isOver; ) {
-    const killAfterMs = kills < wanted ? random.uniform() * reference.ms : Number.POSITIVE_INFINITY;
-    const ending = await attempt(killAfterMs);
-    const { code, signal: endedBy, wasKilled, durableStep, resumedFrom } = ending;
+    const at = momentAt(reference, random.uniform() * reference.ms);
+    const ending = await attempt(data, folder, kills < wanted ? { signal, at } : undefined);
+    const { code, durableStep, stoppedStep, resumedFrom } = ending;
     if (resumedFrom !== undefined) sources.add(resumedFrom);
     acknowledged = Math.max(acknowledged, durableStep);
-    isOver = code === 0;
-    if (wasKilled && !isOver) kills++;
-    const isExpected =
-      isOver || (wasKilled && (code === EXPECTED_EXIT[signal] || endedBy === signal));
-    if (!isExpected) {
-      problems.push(`it ended with ${code ?? endedBy}`);
-      isOver = true;
+    batch = Math.max(batch, ...ending.batchesDoneMs.keys());
+    const problem = unexpected(ending);
+    if (problem !== undefined) problems.push(`run ${runs}: ${problem}`);
+    isOver = code === 0 || problem !== undefined;
+    if (!isOver) {
+      kills++;
+      if (acknowledged === 0) beforeFirstSave++;
+      const tenth = Math.min(9, Math.floor((batch / batches) * 10));
+      spread[tenth] = (spread[tenth] ?? 0) + 1;
     }
     const { corrupt, newestStep } = await inspect(folder);
     corruptVisible += corrupt.length;
-    problems.push(...corrupt);
-    if (newestStep < acknowledged) {
+    problems.push(...corrupt.map((what) => `run ${runs}: ${what}`));
+    const promised = Math.max(acknowledged, stoppedStep ?? 0);
+    if (newestStep < promised) {
       lost++;
       problems.push(
-        `step ${acknowledged} was acknowledged, and the newest on disk is of step ${newestStep}`,
+        `run ${runs}: step ${promised} was saved, and the newest on disk is of step ${newestStep}`,
       );
     }
   }
-  runs++;
   const found = differences(expected, await contentOf(folder), sources);
   problems.push(...found.map((path) => `run ${runs} differs in ${path}`));
   say(
     `run ${runs}: ${kills} of ${wanted} kills, ${found.length === 0 ? 'equal' : found.join(', ')}`,
   );
-  if (found.length === 0) rmSync(folder, { recursive: true });
-  else renameSync(folder, join(root, `run-${runs}`));
+  if (found.length === 0) rmSync(folder, { recursive: true, force: true });
 }
 
 const equal = problems.length === 0;
@@ -144,6 +117,9 @@ const seconds = Number(((performance.now() - began) / 1000).toFixed(1));
 for (const problem of problems) console.error(problem);
 if (equal) rmSync(root, { recursive: true });
 else console.error(`What differs is in ${root}.`);
+console.log(
+  `Kills by how far the run had come, in tenths: ${spread.join(' ')}; before its first save: ${beforeFirstSave}.`,
+);
 const result = { kills, runs, equal, lost, corruptVisible, seconds };
 console.log(
   values.json

@@ -10,6 +10,16 @@ export function sideFor(stateBytes: number): number {
   return Math.floor(Math.sqrt(stateBytes / TENSORS / Float32Array.BYTES_PER_ELEMENT));
 }
 
+/** A model of {@link TENSORS} square float32 tensors. */
+export function bigModel(side: number): LayersModel {
+  const shape = { units: side, useBias: false, kernelInitializer: 'ones' } as const;
+  return sequential({
+    layers: Array.from({ length: TENSORS }, (_, i) =>
+      layers.dense({ ...shape, ...(i === 0 ? { inputShape: [side] } : {}) }),
+    ),
+  });
+}
+
 /** {@link TENSORS} frozen tensors, and one number that is trained, so that a step costs nothing. */
 export class BigModel extends TfjsModule<number> {
   readonly model: LayersModel;
@@ -17,12 +27,7 @@ export class BigModel extends TfjsModule<number> {
 
   constructor(side: number) {
     super();
-    const shape = { units: side, useBias: false, kernelInitializer: 'ones' } as const;
-    this.model = sequential({
-      layers: Array.from({ length: TENSORS }, (_, i) =>
-        layers.dense({ ...shape, ...(i === 0 ? { inputShape: [side] } : {}) }),
-      ),
-    });
+    this.model = bigModel(side);
     this.model.trainable = false;
   }
 

@@ -1,9 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
+import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { type Peer, startPeer } from './peer.ts';
 
-/** PyTorch in a process of its own: what Lightning's users save with. */
+/** PyTorch: what Lightning's users save with. */
 export interface Torch {
   readonly version: string;
   /** Milliseconds of `torch.save`. */
@@ -17,25 +16,31 @@ export interface Torch {
 
 /** Starts PyTorch with a state of `tensors` float32 tensors `[side, side]`; undefined when it is not installed. */
 export async function startTorch(tensors: number, side: number): Promise<Torch | undefined> {
+  const peer = startPython();
+  if (peer === undefined) return undefined;
+  const version = await peer.ask(`make ${tensors} ${side}`);
+  return {
+    version,
+    save: (path) => peer.milliseconds(`save ${path}`),
+    saveDurably: (path) => peer.milliseconds(`save-sync ${path}`),
+    load: (path) => peer.milliseconds(`load ${path}`),
+    close: () => peer.close(),
+  };
+}
+
+/** Milliseconds of the first `torch.load` of a new process, its start not counted; undefined without PyTorch. */
+export async function torchLoadsFirst(path: string): Promise<number | undefined> {
+  const peer = startPython();
+  const ms = await peer?.milliseconds(`load ${path}`);
+  peer?.close();
+  return ms;
+}
+
+function startPython(): Peer | undefined {
   const python = ['python3', '/usr/bin/python3'].find(hasTorch);
   if (python === undefined) return undefined;
   const script = fileURLToPath(new URL('./torch_peer.py', import.meta.url));
-  const child = spawn(python, ['-W', 'ignore', script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ask = async (line: string): Promise<string> => {
-    if (!child.stdin.write(`${line}\n`)) await once(child.stdin, 'drain');
-    const { value, done } = await lines.next();
-    if (done) throw new Error('PyTorch has ended');
-    return value;
-  };
-  const version = await ask(`make ${tensors} ${side}`);
-  return {
-    version,
-    save: async (path) => Number(await ask(`save ${path}`)),
-    saveDurably: async (path) => Number(await ask(`save-sync ${path}`)),
-    load: async (path) => Number(await ask(`load ${path}`)),
-    close: () => child.kill(),
-  };
+  return startPeer(python, ['-W', 'ignore', script]);
 }
 
 function hasTorch(python: string): boolean {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from 'highwater';
@@ -8,14 +9,14 @@ const SET_ASIDE = /\/metrics\.\d+\.csv$/;
 /** What a run has left: every checkpoint and log, as far as two runs of the same bits agree in it. */
 export type RunContent = ReadonlyMap<string, string>;
 
-/** The whole of a finished run's folder, to be compared. */
+/** The whole of a finished run's folder, to be compared with that of another run in another folder. */
 export async function contentOf(folder: string): Promise<RunContent> {
   const content = new Map<string, string>();
   for (const path of filesIn(folder).filter((name) => !SET_ASIDE.test(name))) {
     const file = join(folder, path);
-    if (path.endsWith('.ckpt')) content.set(path, await checkpointContent(file));
+    if (path.endsWith('.ckpt')) content.set(path, await checkpointContent(file, folder));
     else if (path.endsWith('.csv') || path.endsWith('.yaml'))
-      content.set(path, readFileSync(file, 'utf8'));
+      content.set(path, readFileSync(file, 'utf8').replaceAll(folder, ''));
     else if (!path.startsWith('logs/') && !path.includes('.highwater/'))
       content.set(path, 'a stray file');
   }
@@ -68,19 +69,20 @@ function filesIn(folder: string): string[] {
 }
 
 /**
- * All tensors by their checksums, and all of the document but what depends on kills by intent: how many saves
- * there were, the clock, and what was removed with it (the file that a run was resumed from never is).
+ * Every byte of the tensors, and all of the document but the folder and what depends on kills by intent: how many
+ * saves there were, the clock, and what was removed with it (the file that a run was resumed from never is).
  */
-async function checkpointContent(file: string): Promise<string> {
+async function checkpointContent(file: string, folder: string): Promise<string> {
   const checkpoint = await openCheckpoint(file);
   await checkpoint.verify();
-  const tensors = checkpoint.index.tensors.map(({ group, name, shape, checksum }) => [
-    group,
-    name,
-    shape,
-    checksum,
-  ]);
-  return JSON.stringify([tensors, checkpoint.document], (key, value) =>
+  const { tensors } = checkpoint.index;
+  const bytes = readFileSync(file);
+  const described = tensors.map(({ group, name, dtype, shape, offset, sizeBytes }) => {
+    const data = bytes.subarray(offset, offset + sizeBytes);
+    return [group, name, dtype, shape, createHash('sha256').update(data).digest('hex')];
+  });
+  const text = JSON.stringify([described, checkpoint.document], (key, value) =>
     ['sequence', 'timerMs', 'removals'].includes(key) ? 0 : value,
   );
+  return text.replaceAll(folder, '');
 }

@@ -1,6 +1,7 @@
 /**
  * The digits example, small: what `npm run crash` starts, kills, and starts again. `workload.ts <data> <out>`
- * trains on the digits in the file `data` until it is done, and prints `durable <globalStep>` for each save.
+ * trains on the digits in the file `data` until it is done. It prints `batch <n>` when the nth batch of the whole
+ * training is done, `durable <globalStep>` for each save, and `stopped <globalStep>` when a signal has stopped it.
  */
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
@@ -34,13 +35,18 @@ class TellingLogger extends CSVLogger {
   }
 }
 
-const trainer = new Trainer({
+const trainer: Trainer = new Trainer({
   maxEpochs: 4,
   accumulateGradBatches: 2,
   valCheckInterval: 0.5,
   logEveryNSteps: 1,
   defaultRootDir: out,
   enableProgressBar: false,
+  onHookCompleted: (hook) => {
+    if (hook !== 'trainBatchEnd') return;
+    const { currentEpoch, numTrainingBatches, batchesInEpoch } = trainer;
+    process.stdout.write(`batch ${currentEpoch * numTrainingBatches + batchesInEpoch}\n`);
+  },
   logger: new TellingLogger({ saveDir: out, name: 'logs', version: 0 }),
   callbacks: [
     new ModelCheckpoint({
@@ -68,4 +74,5 @@ try {
   });
 } catch (error) {
   if (!controller.signal.aborted) throw error;
+  process.stdout.write(`stopped ${trainer.globalStep}\n`);
 }

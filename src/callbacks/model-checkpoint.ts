@@ -336,6 +336,7 @@ export class ModelCheckpoint implements Callback {
   async loadStateDict(json: JsonValue): Promise<void> {
     const trainer = this.#trainer;
     this.#state = await restoredState(json, this.#state, this.#options, {
+      isInside: async (path) => (await trainer?.checkpointing.isInside(this.dirpath, path)) ?? true,
       isTaken: async (path) => (await trainer?.checkpointing.isTaken(path)) ?? true,
       rankedFiles: async () => (await trainer?.checkpointing.rankedFiles(this)) ?? [],
       warn: (message) => trainer?.warnOnce(message),

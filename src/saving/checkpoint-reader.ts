@@ -10,17 +10,7 @@ import { arrayOf } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
-import { eachAtOnce } from './each-at-once.ts';
 import type { HostTensor } from './user-values.ts';
-
-/** Reads in flight at once: enough to keep a disk busy, few enough to bound memory. */
-const PARALLEL_READS = 4;
-
-/**
- * From how many bytes on the storage is asked to read and check at once: below, starting threads takes
- * longer than the reading.
- */
-const WORTH_THREADS_BYTES = 8 * 2 ** 20;
 
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
@@ -132,32 +122,20 @@ export class CheckpointReader {
     take: (tensor: StoredTensor, bytes: Uint8Array, index: number) => void,
   ): Promise<void> {
     const damaged = new Map<number, unknown>();
-    const check = (i: number, bytes: Uint8Array, checksum: () => number): void => {
+    const ranges = tensors.map(({ offset, sizeBytes }) => ({ offset, length: sizeBytes }));
+    await this.#storage.readParts(this.path, ranges, (i, bytes) => {
       const tensor = tensors[i] as StoredTensor;
       try {
-        this.#verify(tensor, bytes, checksum);
+        this.#verify(tensor, bytes);
         take(tensor, bytes, i);
       } catch (error) {
         damaged.set(i, error);
       }
-    };
-    const ranges = tensors.map(({ offset, sizeBytes }) => ({ offset, length: sizeBytes }));
-    const wantedBytes = ranges.reduce((sum, { length }) => sum + length, 0);
-    const isRead =
-      wantedBytes >= WORTH_THREADS_BYTES &&
-      (await this.#storage.readChecked(this.path, ranges, (i, { bytes, checksum }) => {
-        check(i, bytes, () => checksum);
-      }));
-    if (!isRead) {
-      await eachAtOnce(ranges.entries(), PARALLEL_READS, async ([i, range]) => {
-        const bytes = await this.#storage.read(this.path, range);
-        check(i, bytes, () => this.#checksum(bytes));
-      });
-    }
+    });
     if (damaged.size > 0) throw damaged.get(Math.min(...damaged.keys()));
   }
 
-  #verify(tensor: StoredTensor, bytes: Uint8Array, checksumOf: () => number): void {
+  #verify(tensor: StoredTensor, bytes: Uint8Array): void {
     const { offset, sizeBytes, checksum } = tensor;
     if (bytes.length !== sizeBytes) {
       throw new CheckpointFileError(
@@ -165,7 +143,7 @@ export class CheckpointReader {
         { byteOffset: offset + bytes.length, details: { path: this.path, tensor: tensor.name } },
       );
     }
-    if (checksum !== undefined && checksumOf() !== checksum) {
+    if (checksum !== undefined && this.#checksum(bytes) !== checksum) {
       throw new CheckpointFileError(
         `'${this.path}' is damaged: tensor '${tensor.name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
           `does not match its checksum.`,

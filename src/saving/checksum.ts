@@ -1,15 +1,15 @@
 import { crc32 as portableCrc32 } from '../format/crc32.ts';
+import type { Checksum } from '../native-crc32.ts';
 
-/** CRC-32 (IEEE) of bytes, continuing from `seed` (default 0). */
-export type Checksum = (bytes: Uint8Array, seed?: number) => number;
+export type { Checksum };
 
-/** The fastest CRC-32 at hand: Node's own (from 20.15), else the portable one. Both give the same values. */
+/** The fastest CRC-32 at hand: a native one, else the portable one. All give the same values. */
 export async function fastestChecksum(): Promise<Checksum> {
   try {
-    const zlib: { crc32?: Checksum } = await import('node:zlib');
-    return zlib.crc32 ?? portableCrc32;
+    const { nativeCrc32 } = await import('../native-crc32.ts');
+    return nativeCrc32 ?? portableCrc32;
   } catch {
-    // A browser has no node:zlib.
+    // A browser has none of Node's modules.
     return portableCrc32;
   }
 }

@@ -2,26 +2,34 @@ import { CheckpointFileError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
 import { fastestChecksum } from './checksum.ts';
+import { isContained } from './containment.ts';
 import { publishContent } from './publish.ts';
-import { orderOf } from './recovery.ts';
-import { type SaveJob, type SaveName, savedBy } from './save-job.ts';
+import type { CheckpointFolder } from './recovery.ts';
+import type { SaveJob, SaveName } from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
+import { orderOf, storedSave } from './stored-save.ts';
 
 /**
  * Finishes the hook in which a full checkpoint was saved, when a crash cut it short: makes the names that are
  * missing or still hold an older save, the weights-only ones from its weights, then removes what was to go.
- * Nothing outside `isOwn`.
+ * Nothing outside `folders`, whatever the file claims.
+ *
+ * @throws CheckpointFileError when what the file says of its save cannot be understood.
  */
 export async function finishSave(
   storage: Storage,
   reader: CheckpointReader,
-  isOwn: (path: string) => boolean,
+  folders: readonly CheckpointFolder[],
 ): Promise<void> {
+  const isOwn = async (path: string): Promise<boolean> => {
+    for (const folder of folders) if (await isContained(storage, folder.path, path)) return true;
+    return false;
+  };
   const job = jobOf(reader);
   const missing: SaveName[] = [];
   for (const name of job.names) {
-    if (!isOwn(name.path) || !isOwn(name.linkTo ?? name.path)) continue;
-    if (!(await isDone(storage, name, reader))) missing.push(name);
+    const mayBeMade = (await isOwn(name.path)) && (await isOwn(name.linkTo ?? name.path));
+    if (mayBeMade && !(await isDone(storage, name, reader, isOwn))) missing.push(name);
   }
   for (const { path, linkTo } of missing.filter(({ weightsOnly }) => !weightsOnly)) {
     if (linkTo !== undefined) await storage.symlink(linkTo, path, { replace: true });
@@ -35,12 +43,12 @@ export async function finishSave(
     const published = new Set<string>();
     await publishContent(storage, { job, snapshot, published }, weights, await fastestChecksum());
   }
-  for (const { path } of job.removals) if (isOwn(path)) await storage.remove(path);
+  for (const { path } of job.removals) if (await isOwn(path)) await storage.remove(path);
 }
 
 /** The job that a checkpoint is of. */
 function jobOf(reader: CheckpointReader): SaveJob {
-  const { names = [], removals = [] } = savedBy(reader.document) ?? {};
+  const { names, removals } = storedSave(reader.document);
   return {
     names: names.map((name) => ({ ...name, replaces: true })),
     removals: removals.map((path) => ({ path, reason: '' })),
@@ -63,14 +71,17 @@ async function isDone(
   storage: Storage,
   { path, linkTo }: SaveName,
   reader: CheckpointReader,
+  isOwn: (path: string) => Promise<boolean>,
 ): Promise<boolean> {
   if (path === reader.path) return true;
   const entry = await storage.stat(path);
   if (entry === undefined) return false;
   if (linkTo !== undefined) return entry.target === linkTo;
+  // What a link leads to elsewhere is not looked at.
+  if (entry.target !== undefined && !(await isOwn(entry.target))) return true;
   try {
-    const there = orderOf((await CheckpointReader.open(storage, path)).document ?? {});
-    const here = orderOf(reader.document ?? {});
+    const there = orderOf((await CheckpointReader.open(storage, path)).document);
+    const here = orderOf(reader.document);
     return there.globalStep >= here.globalStep && there.sequence >= here.sequence;
   } catch (error) {
     // What is no checkpoint is left alone.

@@ -1,9 +1,8 @@
+import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
-import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
-import { eachAtOnce } from './each-at-once.ts';
-import { savedBy } from './save-job.ts';
+import { orderOf, type SaveOrder, type StoredName, storedSave } from './stored-save.ts';
 
 /** How many files are opened together. */
 const AT_ONCE = 32;
@@ -12,13 +11,6 @@ const AT_ONCE = 32;
 export interface CheckpointFolder {
   readonly path: string;
   readonly depth: number;
-}
-
-/** When a checkpoint was saved. */
-interface SaveOrder {
-  readonly globalStep: number;
-  /** Counts the saves of a run, its resumes included. */
-  readonly sequence: number;
 }
 
 /** A checkpoint that was found. */
@@ -39,7 +31,7 @@ export async function findNewest(
   for (const folder of folders) {
     await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
       const reader = await openOrSetAside(storage, path, warn);
-      if (reader?.isResumable) found.push({ path, ...orderOf(reader.document ?? {}) });
+      if (reader?.isResumable) found.push({ path, ...orderOf(reader.document) });
     });
   }
   found.sort(newestFirst);
@@ -105,9 +97,9 @@ export async function filesAfter(
 ): Promise<readonly string[]> {
   const newer: string[] = [];
   await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, async (path) => {
-    const document = await documentIn(storage, path);
-    const isTheirs = savedBy(document)?.names?.some(({ stateKey = '' }) => stateKeys.has(stateKey));
-    if (isTheirs && orderOf(document ?? {}).globalStep > globalStep) newer.push(path);
+    const said = await saidBy(storage, path);
+    const isTheirs = said?.names.some(({ stateKey = '' }) => stateKeys.has(stateKey));
+    if (isTheirs && said !== undefined && said.globalStep > globalStep) newer.push(path);
   });
   return newer.sort();
 }
@@ -130,22 +122,23 @@ export async function rankedFiles(
 ): Promise<readonly RankedFile[]> {
   const found: (RankedFile & { readonly sequence: number })[] = [];
   const look = async (path: string): Promise<void> => {
-    const document = await documentIn(storage, path);
-    const order = orderOf(document ?? {});
-    const name = savedBy(document)?.names?.find(
-      (name) => name.path === path && name.stateKey === stateKey,
-    );
-    if (name?.score === undefined || order.sequence > sequence) return;
-    found.push({ path, score: name.score, sequence: order.sequence });
+    const said = await saidBy(storage, path);
+    const name = said?.names.find((name) => name.path === path && name.stateKey === stateKey);
+    if (said === undefined || name?.score === undefined || said.sequence > sequence) return;
+    found.push({ path, score: name.score, sequence: said.sequence });
   };
   await eachAtOnce(checkpointsIn(storage, folder), AT_ONCE, look);
   return found.sort((a, b) => a.sequence - b.sequence);
 }
 
-/** What a file says of itself; undefined for one that cannot be read as a checkpoint. */
-async function documentIn(storage: Storage, path: string): Promise<JsonObject | undefined> {
+/** What a file says of its own save; undefined for one that cannot be read as a checkpoint. */
+async function saidBy(
+  storage: Storage,
+  path: string,
+): Promise<(SaveOrder & { readonly names: readonly StoredName[] }) | undefined> {
   try {
-    return (await CheckpointReader.open(storage, path)).document;
+    const { document } = await CheckpointReader.open(storage, path);
+    return { ...orderOf(document), names: storedSave(document).names };
   } catch (error) {
     if (error instanceof CheckpointFileError || isGone(error)) return undefined;
     throw error;
@@ -184,10 +177,4 @@ async function setAside(
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
   await storage.rename(path, aside);
   warn(`${error.message} It is set aside as '${aside}'.`);
-}
-
-/** When the checkpoint with this document was saved. */
-export function orderOf(document: JsonObject): SaveOrder {
-  const { globalStep, sequence } = document;
-  return { globalStep: Number(globalStep ?? 0), sequence: Number(sequence ?? 0) };
 }

@@ -87,17 +87,6 @@ export function documentOf(job: SaveJob, { document }: Snapshot, weightsOnly: bo
   return { epoch, globalStep, version, kind: 'weights', sequence, hyperParameters, engine, save };
 }
 
-/** The job that a checkpoint is of, as it says itself. */
-export interface StoredSave {
-  readonly names?: readonly Omit<SaveName, 'replaces'>[];
-  readonly removals?: readonly string[];
-}
-
-/** The job that the checkpoint with this document is of; undefined when Highwater did not save it. */
-export function savedBy(document: JsonObject | undefined): StoredSave | undefined {
-  return document?.save as StoredSave | undefined;
-}
-
 /** The job with one name spelt otherwise, wherever it is mentioned. */
 export function renamed(job: SaveJob, from: string, to: string): SaveJob {
   const spell = (path: string): string => (path === from ? to : path);

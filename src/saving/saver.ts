@@ -43,6 +43,8 @@ export class Saver {
   /** Removals of jobs that failed before it was their turn: the next job does them. */
   #undone: readonly PlannedRemoval[] = [];
   #running: Promise<void> | undefined;
+  /** What was decided is written down beside the saves: it holds up none of them. */
+  #journal: Promise<void> = Promise.resolve();
   #failure: HighwaterError | undefined;
   #checksum: Checksum | undefined;
 
@@ -100,12 +102,13 @@ export class Saver {
   }
 
   /**
-   * Resolves when every save so far is durable.
+   * Resolves when every save so far is durable, and the journal written.
    *
    * @throws HighwaterError (`SAVE_FAILED`) with the path and the cause, once for each failure.
    */
   async flush(): Promise<void> {
     await this.#running;
+    await this.#journal;
     this.throwIfFailed();
   }
 
@@ -149,7 +152,7 @@ export class Saver {
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
     await this.#remove(pending);
-    await appendJournal(this.#storage, journal);
+    this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
     await onDurable?.({
       paths: names.map(({ path }) => path),
       bytes,

@@ -1,4 +1,4 @@
-import type { EngineState } from '../engines/engine.ts';
+import type { EngineState, StateEntry } from '../engines/engine.ts';
 import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { ExtraTensor } from './user-values.ts';
@@ -19,14 +19,23 @@ export interface Snapshot {
   release(): void;
 }
 
-/** Takes hold of a module's state. O(tensors): no byte is read or copied. */
+/**
+ * Takes hold of a module's state. O(tensors): no byte is read or copied.
+ *
+ * @param gradients the pending gradients to take instead of the module's; undefined: its own.
+ */
 export function takeSnapshot(
   engine: EngineState,
   document: JsonObject,
   extras: readonly ExtraTensor[],
+  gradients?: readonly StateEntry[],
 ): Snapshot {
   const tensors: SnapshotTensor[] = [];
-  for (const { group, name, dtype, shape, handle } of engine.state()) {
+  const state =
+    gradients === undefined
+      ? engine.state()
+      : [...[...engine.state()].filter(({ group }) => group !== 'gradient'), ...gradients];
+  for (const { group, name, dtype, shape, handle } of state) {
     const owned = engine.retain(handle);
     tensors.push({
       group,

@@ -5,7 +5,7 @@ import { attempting, codeOf, storageFault } from './local/fault.ts';
 import { type FileSystem, nodeFileSystem } from './local/file-system.ts';
 import { durableFolders, tryFolder } from './local/folders.ts';
 import { addName, moveName, replaceBy } from './local/naming.ts';
-import { readBytes, readCheckedBytes } from './local/read.ts';
+import { readBytes, readParts } from './local/read.ts';
 import { sweepFolder } from './local/sweep.ts';
 import { localWriter } from './local/writer.ts';
 import type { Storage } from './storage.ts';
@@ -34,8 +34,7 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
   /** Makes the folder of `path`, lets `work` give or take a name in it, and flushes it. */
   function naming<T>(action: string, path: string, work: () => Promise<T>): Promise<T> {
     return attempting(fs, { action, path }, async () => {
-      await folders.make(dirname(path));
-      const result = await work();
+      const result = await folders.within(dirname(path), work);
       await fs.syncFolder(dirname(path));
       return result;
     });
@@ -47,18 +46,15 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
     supportsSymlinks: process.platform !== 'win32',
 
     writer(path, { sizeBytes } = {}) {
-      return attempting(fs, { action: 'write', path, wantedBytes: sizeBytes }, async () => {
-        await folders.make(dirname(path));
-        return localWriter(fs, path, sizeBytes);
-      });
+      return attempting(fs, { action: 'write', path, wantedBytes: sizeBytes }, () =>
+        folders.within(dirname(path), () => localWriter(fs, path, sizeBytes)),
+      );
     },
     read(path, range) {
       return attempting(fs, { action: 'read', path }, () => readBytes(fs, path, range));
     },
-    readChecked(path, ranges, each) {
-      return attempting(fs, { action: 'read', path }, () =>
-        readCheckedBytes(fs, path, ranges, each),
-      );
+    readParts(path, ranges, each) {
+      return attempting(fs, { action: 'read', path }, () => readParts(fs, path, ranges, each));
     },
     stat(path) {
       return attempting(fs, { action: 'look at', path }, () => entryAt(fs, path));
@@ -105,16 +101,14 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
       });
     },
     append(path, text) {
-      return attempting(fs, { action: 'append to', path }, async () => {
-        await folders.make(dirname(path));
-        await appendText(fs, path, text);
-      });
+      return attempting(fs, { action: 'append to', path }, () =>
+        folders.within(dirname(path), () => appendText(fs, path, text)),
+      );
     },
     prepare(folder) {
-      return attempting(fs, { action: 'make files in', path: folder }, async () => {
-        await folders.make(folder);
-        await tryFolder(fs, folder);
-      });
+      return attempting(fs, { action: 'make files in', path: folder }, () =>
+        folders.within(folder, () => tryFolder(fs, folder)),
+      );
     },
     sweep(folder) {
       return attempting(fs, { action: 'sweep', path: folder }, () => sweepFolder(fs, folder));

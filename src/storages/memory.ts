@@ -22,6 +22,12 @@ export function memoryFiles(): Storage {
     return { path, kind, sizeBytes: behind?.bytes.byteLength ?? 0, modifiedAtMs, target };
   }
 
+  function fileAt(path: string): { readonly bytes: Uint8Array } {
+    const file = tree.findFile(path);
+    if (file === undefined) throw fault('NotFound', path, 'there is no such file');
+    return file;
+  }
+
   return {
     name: 'memory',
     supportsSymlinks: true,
@@ -31,13 +37,12 @@ export function memoryFiles(): Storage {
       return memoryWriter(tree, path);
     },
     async read(path, range) {
-      const file = tree.findFile(path);
-      if (file === undefined) throw fault('NotFound', path, 'there is no such file');
-      return file.bytes.slice(...bounds(path, range));
+      return fileAt(path).bytes.slice(...bounds(path, range));
     },
-    // Nothing here is worth a thread.
-    async readChecked() {
-      return false;
+    async readParts(path, ranges, each) {
+      const { bytes } = fileAt(path);
+      const parts = ranges.map((range) => bytes.slice(...bounds(path, range)));
+      for (const [i, part] of parts.entries()) each(i, part);
     },
     async stat(path) {
       return entryAt(path);

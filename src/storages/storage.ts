@@ -18,14 +18,6 @@ export interface ByteRange {
   readonly length: number;
 }
 
-/** A part of a file as it was read. */
-export interface CheckedBytes {
-  /** The reader's own, in a buffer of their own. */
-  readonly bytes: Uint8Array;
-  /** Their CRC-32 (IEEE), an integer in [0, 2 ** 32). */
-  readonly checksum: number;
-}
-
 /**
  * One file being written. Nothing is visible under the target's name before {@link publish}, and a
  * writer that is neither published nor aborted (the process died) leaves only a temporary file, which
@@ -90,19 +82,17 @@ export interface Storage {
    */
   read(path: string, range?: ByteRange): Promise<Uint8Array>;
   /**
-   * Reads parts of a file with the CRC-32 of each, several at once and without holding up this thread, and
-   * gives each to `each` when it is there, in no order. A part is shorter than asked for only where the
-   * file ends. The bytes are the caller's own.
+   * Reads parts of a file, some of them at once, and gives each to `each` when it is there, in no order. A part
+   * is shorter than asked for only where the file ends. The bytes are the caller's own, in buffers of their own.
    *
-   * @returns false, with `each` never called, when this storage has no such way: the caller reads them with
-   * {@link read}, and computes.
-   * @throws StorageError `NotFound`, or `Conflict` for a folder; then `each` is not called again.
+   * @param each Must not throw.
+   * @throws StorageError `NotFound`, or `Conflict` for a folder. Then `each` is not called again.
    */
-  readChecked(
+  readParts(
     path: string,
     ranges: readonly ByteRange[],
-    each: (index: number, found: CheckedBytes) => void,
-  ): Promise<boolean>;
+    each: (index: number, bytes: Uint8Array) => void,
+  ): Promise<void>;
   /** What the path names, or undefined when nothing has that name. */
   stat(path: string): Promise<StorageEntry | undefined>;
   /**

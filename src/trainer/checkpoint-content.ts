@@ -1,5 +1,5 @@
 import type { Callback } from '../callbacks/callback.ts';
-import type { EngineState } from '../engines/engine.ts';
+import type { EngineState, StateEntry } from '../engines/engine.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { extractTensors } from '../saving/user-values.ts';
@@ -7,11 +7,12 @@ import type { FeedPosition } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
 import type { FitData } from './fit-data.ts';
+import type { Ending } from './fit-loop.ts';
 import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import type { MetricStore } from './metrics.ts';
 import { type Progress, progressToJson } from './progress.ts';
-import type { Rng } from './rng.ts';
+import type { RngState } from './rng.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -65,7 +66,7 @@ export interface CheckpointSources {
   readonly module: TrainingModule;
   readonly hooks: Hooks;
   readonly metrics: MetricStore;
-  readonly rng: Rng;
+  readonly rng: RngState;
   readonly learningRate: LearningRate | undefined;
   readonly data: FitData | undefined;
   /** Where a resume goes on. */
@@ -73,6 +74,10 @@ export interface CheckpointSources {
   /** Training time so far: stored when `maxTime` limits it, so that a resume has the rest of it. */
   readonly elapsedMs: number;
   readonly trainPosition: FeedPosition | undefined;
+  readonly valPositions: readonly JsonValue[];
+  /** The pending gradients, when not those of the module. */
+  readonly gradients: readonly StateEntry[] | undefined;
+  readonly ending: Ending | undefined;
   /** Counts the saves of a run, its resumes included: orders those of one step. */
   readonly sequence: number;
 }
@@ -82,7 +87,7 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
   const { trainer, module, hooks, metrics, rng, learningRate, data, progress, sequence } = sources;
   const { callbacks, loggers, settings } = trainer;
   for (const logger of loggers) await hooks.guard('logger.save', () => logger.save?.());
-  const val = data?.val ?? [];
+  const { ending } = sources;
   const checkpoint: Checkpoint = {
     ...(commonContent({
       epoch: trainer.currentEpoch,
@@ -93,14 +98,15 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     }) as Pick<Checkpoint, 'epoch' | 'globalStep' | 'version' | 'callbacks'>),
     hyperParameters: module.hparams,
     loops: progressToJson(progress),
+    ...(ending === undefined ? {} : { ending: await endingToJson(ending, module) }),
     lrSchedulers: learningRate?.stateDict() ?? [],
     shouldStop: trainer.shouldStop,
     ...(Number.isFinite(settings.maxTimeMs) ? { elapsedMs: sources.elapsedMs } : {}),
     metrics: await metrics.stateDict(),
-    rng: rng.stateDict(),
+    rng,
     dataloaders: {
       train: sources.trainPosition,
-      val: val.map((source) => source.stateDict?.() ?? null),
+      val: sources.valPositions,
     },
     loggers: loggers.map((logger) => ({
       version: logger.version ?? null,
@@ -115,7 +121,16 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     await module.onSaveCheckpoint?.(checkpoint);
   });
   const { document, extras } = extractTensors(checkpoint, module);
-  return takeSnapshot(module, document, extras);
+  return takeSnapshot(module, document, extras, sources.gradients);
+}
+
+/** Its loss becomes a number. */
+async function endingToJson({ loss, names }: Ending, module: TrainingModule): Promise<JsonObject> {
+  const isScalar = loss !== undefined && typeof loss !== 'number';
+  return {
+    names,
+    ...(loss === undefined ? {} : { loss: isScalar ? await module.readScalar(loss) : loss }),
+  };
 }
 
 /** Each source of a fit once: training and validation may share one. */

@@ -1,6 +1,7 @@
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { trimJournal } from '../saving/journal.ts';
 import { type CheckpointFolder, filesAfter, sweepFolder } from '../saving/recovery.ts';
+import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
 
@@ -26,7 +27,7 @@ export async function newerFiles(
   reader: CheckpointReader,
   owners: readonly CheckpointOwner[],
 ): Promise<readonly string[]> {
-  const globalStep = Number(reader.document?.globalStep ?? 0);
+  const { globalStep } = orderOf(reader.document);
   const keys = new Set(owners.map(({ stateKey }) => stateKey));
   const warnings: string[] = [];
   for (const folder of folders) {

@@ -3,6 +3,7 @@ import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { type HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
+import { isContained } from '../saving/containment.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
@@ -96,6 +97,11 @@ export class Checkpointing {
       decision.saves.some((save) => save.path === path),
     );
     return isPlanned === true || (await this.#saver.isTaken(path));
+  }
+
+  /** Whether a path is inside a folder, symbolic links on the way to it included. */
+  async isInside(folder: string, path: string): Promise<boolean> {
+    return await isContained(this.storage, folder, path);
   }
 
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */

@@ -258,7 +258,7 @@ function refuse(option: string, value: unknown, allowed: string): never {
 
 function refuseOther(name: string, stored: unknown, own: unknown): never {
   throw new MisconfigurationError(
-    `DataLoader: the stored position is of a loader with ${name} ${String(stored)}, but this one has ` +
+    `DataLoader: the stored position is of a loader with ${name} ${JSON.stringify(stored)}, but this one has ` +
       `${name} ${String(own)}: it would not go on with the batches that come next.`,
     { details: { option: name, stored, value: own } },
   );

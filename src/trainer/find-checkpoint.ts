@@ -2,6 +2,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { isContained } from '../saving/containment.ts';
 import { type CheckpointFolder, findNewest } from '../saving/recovery.ts';
 import type { Storage } from '../storages/storage.ts';
 import { absolutePath } from './options.ts';
@@ -61,7 +62,7 @@ export async function loggerRun(
   stored: JsonValue | undefined,
   goesOn: boolean,
 ): Promise<{ readonly version: number | string; readonly position: JsonValue } | undefined> {
-  const { version, position = null } = (stored ?? {}) as JsonObject;
+  const { version, position = null } = isObject(stored) ? stored : {};
   if (typeof version !== 'number' && typeof version !== 'string') return undefined;
   const isGiven = logger.version === version;
   const isNumbered = goesOn && ((await logger.versions?.()) ?? []).includes(version as number);
@@ -84,7 +85,14 @@ async function resolve(
       { details: { newest: newest.path, folders } },
     );
   }
-  return await open(places, best);
+  for (const { path } of folders) {
+    if (await isContained(places.storage, path, best)) return await open(places, best);
+  }
+  throw new MisconfigurationError(
+    `${places.asked('best')}: the newest checkpoint, '${newest.path}', names '${best}' as the best one, which ` +
+      `is in none of this run's folders. Give that path as ckptPath if it is meant.`,
+    { details: { newest: newest.path, best, folders } },
+  );
 }
 
 async function open(places: SearchPlaces, path: string): Promise<CheckpointReader> {
@@ -100,10 +108,14 @@ async function open(places: SearchPlaces, path: string): Promise<CheckpointReade
 }
 
 function bestNamedBy(reader: CheckpointReader): string | undefined {
-  const callbacks = (reader.document?.callbacks ?? {}) as JsonObject;
-  for (const state of Object.values(callbacks)) {
-    const path = (state as JsonObject | undefined)?.bestModelPath;
+  const { callbacks } = reader.document ?? {};
+  for (const state of isObject(callbacks) ? Object.values(callbacks) : []) {
+    const path = isObject(state) ? state.bestModelPath : undefined;
     if (typeof path === 'string' && path !== '') return path;
   }
   return undefined;
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,3 +1,4 @@
+import type { StateEntry } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonValue } from '../format/json.ts';
@@ -24,6 +25,16 @@ interface Mark {
   readonly learningRate: readonly JsonValue[];
 }
 
+/** What a batch that is done, or a validation, has left for its end hooks and for the loggers. */
+export interface Ending {
+  /** Of a batch: the engine's scalar, or the number that a checkpoint keeps of it. */
+  readonly loss: unknown;
+  /** Metrics that are still to be logged. */
+  readonly names: readonly string[];
+}
+
+const NO_ENDING: Ending = { loss: undefined, names: [] };
+
 /**
  * Training as a walk over {@link NextStep}s. `progress` is where it stands after the last hook that
  * completed; `resumePoint` is what a checkpoint taken now must store.
@@ -34,14 +45,27 @@ export class FitLoop {
   #after: Progress | undefined;
   #feed: BatchFeed | undefined;
   #mark: Mark;
+  /** For the hooks that come next; a run that was saved before or in them is given it back. */
+  #ending: Ending;
+  #batchDone: FedBatch | undefined;
+  /** While a batch is under way: the gradients that were pending before it. */
+  #gradientsBefore: readonly StateEntry[] | undefined;
+  /** While a validation is under way: where its data stood before it. */
+  #validationData: readonly JsonValue[] | undefined;
   /** Training time of earlier runs of this training. */
   readonly #elapsedBeforeMs: number;
   readonly #startedMs = performance.now();
 
-  constructor(context: FitContext, progress: Progress, elapsedMs: number) {
+  constructor(
+    context: FitContext,
+    progress: Progress,
+    elapsedMs: number,
+    ending: Ending | undefined,
+  ) {
     this.#context = context;
     this.#progress = progress;
     this.#elapsedBeforeMs = elapsedMs;
+    this.#ending = ending ?? NO_ENDING;
     this.#mark = this.#markNow();
   }
 
@@ -61,7 +85,31 @@ export class FitLoop {
   /** Where the training data stands, for a checkpoint. */
   get feedPosition(): FeedPosition {
     const { train } = this.#context.data;
-    return this.#feed?.position ?? positionOf(train, this.resumePoint.batchesInEpoch);
+    return this.#feed?.position ?? positionOf(train, servedBatches(this.resumePoint));
+  }
+
+  /** Where each source of validation data stands, for a checkpoint: a validation is run again as a whole. */
+  get validationPositions(): readonly JsonValue[] {
+    return this.#validationData ?? this.#validationStates();
+  }
+
+  /**
+   * The random numbers, for a checkpoint: a hook in which a user saves is run again on resume, so what it has
+   * drawn does not count yet.
+   */
+  get rng(): RngState {
+    return this.#after === undefined ? this.#mark.rng : this.#context.rng.stateDict();
+  }
+
+  /** The pending gradients, when a batch is under way that will be run again; undefined: as they are. */
+  get gradientsBefore(): readonly StateEntry[] | undefined {
+    return this.#gradientsBefore;
+  }
+
+  /** What the next hooks are given, for a checkpoint or the next `fit`; undefined when they need nothing. */
+  get ending(): Ending | undefined {
+    const { next } = this.resumePoint;
+    return next === 'batchEnd' || next === 'validationEnd' ? this.#ending : undefined;
   }
 
   /** Whether nothing is left to train: between epochs at any limit, within one beyond the last. */
@@ -82,8 +130,10 @@ export class FitLoop {
     const steps: Record<Exclude<NextStep, 'finished'>, () => Promise<void>> = {
       epochStart: () => this.#epochStart(),
       batch: () => this.#batch(),
+      batchEnd: () => this.#batchEnd(),
       batchSave: () => this.#batchSave(),
       validation: () => this.#validation(),
+      validationEnd: () => this.#validationEnd(),
       validationSave: () => this.#validationSave(),
       epochEnd: () => this.#epochEnd(),
       epochSave: () => this.#epochSave(),
@@ -92,8 +142,8 @@ export class FitLoop {
     };
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
-      if (this.#context.signal?.aborted && this.#progress.next !== 'finished')
-        throw new Interrupted();
+      const isBetweenHooks = this.ending === undefined && this.#progress.next !== 'finished';
+      if (this.#context.signal?.aborted && isBetweenHooks) throw new Interrupted();
     }
   }
 
@@ -111,6 +161,7 @@ export class FitLoop {
   }
 
   async close(): Promise<void> {
+    this.#releaseGradients();
     await this.#feed?.close();
     this.#feed = undefined;
   }
@@ -171,10 +222,12 @@ export class FitLoop {
       return;
     }
     const { batch, isLast } = fed;
+    this.#retainGradients();
     this.#scope(true);
     if ((await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1) {
       metrics.commit();
       this.#move({ next: 'epochEnd', isLastBatch: false });
+      this.#releaseGradients();
       await nextMacrotask();
       return;
     }
@@ -185,27 +238,57 @@ export class FitLoop {
     );
     await hooks.run('onAfterBackward');
     if (tookStep) await this.#optimizerStep();
-    this.#feed?.complete();
     const step = globalStep + (tookStep ? 1 : 0);
-    const measuredFor = globalStep + 1;
     metrics.commit();
-    const names = new Set(metrics.publishStep('train', measuredFor));
+    this.#ending = { loss, names: metrics.publishStep('train', globalStep + 1) };
+    this.#batchDone = fed;
     this.#move({
-      next: 'batchSave',
+      next: 'batchEnd',
       batchesInEpoch: batchIdx + 1,
       totalBatches: totalBatches + 1,
       globalStep: step,
       isLastBatch: isLast || batchIdx + 1 >= data.trainBatches,
       tookStep,
     });
+    this.#releaseGradients();
     if (tookStep) await this.#schedule('step', false);
     this.#mark = this.#markNow();
+  }
+
+  async #batchEnd(): Promise<void> {
+    const { module, hooks, metrics } = this.#context;
+    const { batchesInEpoch, globalStep, tookStep } = this.#progress;
+    const batchIdx = batchesInEpoch - 1;
+    const { batch } = this.#batchDone ?? (await this.#nextBatch(batchIdx)) ?? {};
+    const { loss, names } = this.#ending;
+    this.#scope(true);
     await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);
-    module.release(loss);
+    // A number is what is left of a loss after a resume.
+    if (typeof loss !== 'number') module.release(loss);
+    this.#feed?.complete();
+    this.#batchDone = undefined;
     metrics.commit();
-    for (const name of metrics.publishStep('train', measuredFor)) names.add(name);
-    await this.#logSteps([...names]);
+    const measuredFor = tookStep ? globalStep : globalStep + 1;
+    const more = metrics.publishStep('train', measuredFor);
+    await this.#logSteps([...new Set([...names, ...more])]);
+    this.#move({ next: 'batchSave' });
     await nextMacrotask();
+  }
+
+  /** A batch's own gradients are not part of a checkpoint until it is done: it will be run again. */
+  #retainGradients(): void {
+    const { module, settings } = this.#context;
+    const isWindowBegun = this.#progress.batchesInEpoch % settings.accumulateGradBatches !== 0;
+    const pending = isWindowBegun ? [...module.state()].filter(isGradient) : [];
+    this.#gradientsBefore = pending.map((entry) => ({
+      ...entry,
+      handle: module.retain(entry.handle),
+    }));
+  }
+
+  #releaseGradients(): void {
+    for (const { handle } of this.#gradientsBefore ?? []) this.#context.module.release(handle);
+    this.#gradientsBefore = undefined;
   }
 
   async #nextBatch(batchIdx: number): Promise<FedBatch | undefined> {
@@ -255,8 +338,9 @@ export class FitLoop {
   }
 
   async #validation(): Promise<void> {
-    const { hooks, metrics, data } = this.#context;
+    const { metrics, data } = this.#context;
     await metrics.reset('validation');
+    this.#validationData = this.#validationStates();
     const context = {
       ...this.#context,
       sources: data.val,
@@ -265,10 +349,21 @@ export class FitLoop {
     };
     const { names } = await runEvaluation(context, 'validation', this.#progress.globalStep);
     if (this.#progress.tookStep) await this.#schedule('step', true);
-    this.#move({ next: 'validationSave', validations: this.#progress.validations + 1 });
-    await hooks.run('onValidationEnd');
+    this.#ending = { loss: undefined, names };
+    this.#validationData = undefined;
+    this.#move({ next: 'validationEnd', validations: this.#progress.validations + 1 });
+  }
+
+  async #validationEnd(): Promise<void> {
+    this.#context.setScope(undefined);
+    await this.#context.hooks.run('onValidationEnd');
     this.#scope(true);
-    await this.#log(names);
+    await this.#log(this.#ending.names);
+    this.#move({ next: 'validationSave' });
+  }
+
+  #validationStates(): readonly JsonValue[] {
+    return this.#context.data.val.map((source) => source.stateDict?.() ?? null);
   }
 
   async #validationSave(): Promise<void> {
@@ -335,6 +430,15 @@ export class FitLoop {
     const { hooks, loggers, metrics } = this.#context;
     await logRow(hooks, loggers, metrics, names, this.#progress);
   }
+}
+
+/** Batches of the epoch that the data has served for good: the one whose end is to come is served again. */
+function servedBatches({ next, batchesInEpoch }: Progress): number {
+  return next === 'batchEnd' ? batchesInEpoch - 1 : batchesInEpoch;
+}
+
+function isGradient({ group }: StateEntry): boolean {
+  return group === 'gradient';
 }
 
 function emptyData(epoch: number): MisconfigurationError {

@@ -13,6 +13,7 @@ import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning
 import type { LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { inFile } from './restore.ts';
 import { beginLoggers, finishFolders } from './resume.ts';
 import type { Rng } from './rng.ts';
 import type { Run } from './run.ts';
@@ -142,7 +143,9 @@ export class FitRun implements Run {
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
     const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
-    await hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+    const begin = (): Promise<void> =>
+      hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
+    await (found === undefined ? begin() : inFile(found.reader.path, begin));
     this.checkpointing.defaultFolder =
       found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
     await this.#prepare();
@@ -167,11 +170,13 @@ export class FitRun implements Run {
       completed: (hook, info = {}) => this.#completed(hook, info),
     };
     const standing =
-      found === undefined ? state.goOn(data) : await this.#resume(found.reader, data, learningRate);
-    const { progress: from, elapsedMs } = standing;
+      found === undefined
+        ? state.goOn(data)
+        : await inFile(found.reader.path, () => this.#resume(found.reader, data, learningRate));
+    const { progress: from, elapsedMs, ending } = standing;
     // A finished run goes on when its limits were raised.
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
-    const loop = new FitLoop(context, start, elapsedMs);
+    const loop = new FitLoop(context, start, elapsedMs, ending);
     state.loop = loop;
     const { isNothingLeft } = loop;
     if (found !== undefined) {
@@ -211,6 +216,7 @@ export class FitRun implements Run {
 
   /** The saves of a train end that a crash has prevented; none when the run had ended. */
   async #closeRun(loop: FitLoop): Promise<void> {
+    this.#state.sanityEpoch = undefined;
     this.#maySave = !this.#settings.fastDevRun;
     await loop.saveTrainEnd();
     await this.checkpointing.flush();

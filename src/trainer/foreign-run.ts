@@ -1,5 +1,4 @@
 import type { ModelCheckpoint } from '../callbacks/model-checkpoint.ts';
-import { isInside } from '../checkpoint/folder.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import type { EngineState, StateGroup } from '../engines/engine.ts';
 import { nextMacrotask } from '../event-loop.ts';
@@ -8,6 +7,7 @@ import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
 import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
+import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import { commonContent } from './checkpoint-content.ts';
 import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
@@ -122,13 +122,12 @@ export class ForeignRun implements CheckpointHost {
     await prepareFolders(storage, folders);
     const { document } = restored ?? {};
     if (restored !== undefined && document !== undefined) {
-      const isOwn = (path: string): boolean => folders.some((each) => isInside(each.path, path));
-      await finishSave(storage, restored, isOwn);
+      await finishSave(storage, restored, folders);
       const owners = this.#checkpoints;
       for (const warning of await newerFiles(storage, folders, restored, owners)) {
         this.warnOnce(warning);
       }
-      this.#sequence = Number(document.sequence ?? 0);
+      this.#sequence = orderOf(document).sequence;
       this.checkpointing.resumedFrom = restored.path;
       this.checkpointing.resumedSequence = this.#sequence;
       await restoreCallbacks(document, this.#checkpoints);

@@ -89,7 +89,7 @@ export class LearningRate {
   loadStateDict(stored: JsonValue | undefined): void {
     const [first] = (Array.isArray(stored) ? stored : []) as readonly JsonValue[];
     if (this.#config === undefined || first === undefined) return;
-    const { learningRate, state } = first as JsonObject;
+    const { learningRate, state } = (first ?? {}) as JsonObject;
     this.#config.scheduler.loadStateDict(state ?? null);
     if (typeof learningRate === 'number') this.#set(learningRate);
   }

@@ -266,21 +266,15 @@ export class MetricStore {
 
   /** Puts it back. @throws CheckpointFileError when it is not what {@link stateDict} made. */
   loadStateDict(state: JsonValue): void {
-    try {
-      const { visible, train } = state as unknown as StoredMetrics;
-      for (const [name, value, loggedFor, progBar, logger] of visible) {
-        this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
-      }
-      for (const [name, stored, state, isBatchHook = true] of train) {
-        const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
-        const epoch = new EpochReduction(options.reduceFx, state);
-        const running = { name, isBatchHook, options, epoch, step: undefined };
-        this.#running.train.set(keyOf(name, isBatchHook), running);
-      }
-    } catch (cause) {
-      throw new CheckpointFileError('The stored metrics are not in a form that Highwater writes.', {
-        cause,
-      });
+    const { visible, train } = storedMetrics(state);
+    for (const [name, value, loggedFor, progBar, logger] of visible) {
+      this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
+    }
+    for (const [name, stored, state, isBatchHook = true] of train) {
+      const options = { ...stored, reduceFx: stored.reduceFx ?? 'mean' };
+      const epoch = new EpochReduction(options.reduceFx, state);
+      const running = { name, isBatchHook, options, epoch, step: undefined };
+      this.#running.train.set(keyOf(name, isBatchHook), running);
     }
   }
 }
@@ -297,4 +291,31 @@ interface StoredMetrics {
 
 function keyOf(name: string, isBatchHook: boolean): string {
   return `${isBatchHook ? 'batch' : 'epoch'} ${name}`;
+}
+
+/** @throws CheckpointFileError naming the metric that is not in the form of {@link StoredMetrics}. */
+function storedMetrics(state: JsonValue): StoredMetrics {
+  const { visible, train } = (state ?? {}) as JsonObject;
+  const check = (list: JsonValue | undefined, isValid: (entry: JsonValue) => boolean): void => {
+    const wrong = Array.isArray(list) ? list.findIndex((entry) => !isValid(entry)) : -2;
+    if (wrong === -1) return;
+    const what = wrong === -2 ? list : (list as readonly JsonValue[])[wrong];
+    throw new CheckpointFileError(`The stored metrics hold ${JSON.stringify(what)}.`);
+  };
+  check(visible, (entry) => isTuple(entry, ['string', 'number', 'number', 'boolean', 'boolean']));
+  check(train, (entry) => {
+    if (!isTuple(entry, ['string', 'object', 'object'])) return false;
+    const [, options, epoch, isBatchHook = true] =
+      entry as unknown as StoredMetrics['train'][number];
+    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean' } = options ?? {};
+    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, isBatchHook];
+    const isReduction =
+      REDUCTIONS.has(reduceFx) && flags.every((flag) => typeof flag === 'boolean');
+    return isReduction && typeof epoch?.sum === 'number' && typeof epoch.weight === 'number';
+  });
+  return state as unknown as StoredMetrics;
+}
+
+function isTuple(value: JsonValue, types: readonly string[]): boolean {
+  return Array.isArray(value) && types.every((type, i) => typeof value[i] === type);
 }

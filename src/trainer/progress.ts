@@ -5,14 +5,16 @@ import type { JsonObject, JsonValue } from '../format/json.ts';
  * What comes next in training. The fit loop is a walk from one to the next, and a checkpoint stores where
  * it stands: so a resume goes on with the very hook that would have come next.
  *
- * epochStart → batch → batchSave → (validation → validationSave →) batch … → epochEnd → epochSave →
- * epochStart … → trainEnd → trainSave → finished
+ * epochStart → batch → batchEnd → batchSave → (validation → validationEnd → validationSave →) batch … →
+ * epochEnd → epochSave → epochStart … → trainEnd → trainSave → finished
  */
 export type NextStep =
   | 'epochStart'
   | 'batch'
+  | 'batchEnd'
   | 'batchSave'
   | 'validation'
+  | 'validationEnd'
   | 'validationSave'
   | 'epochEnd'
   | 'epochSave'
@@ -23,8 +25,10 @@ export type NextStep =
 const NEXT_STEPS: ReadonlySet<string> = new Set<NextStep>([
   'epochStart',
   'batch',
+  'batchEnd',
   'batchSave',
   'validation',
+  'validationEnd',
   'validationSave',
   'epochEnd',
   'epochSave',
@@ -73,7 +77,7 @@ export function progressFromJson(json: JsonValue | undefined): Progress {
   const stored = (typeof json === 'object' && json !== null ? json : {}) as JsonObject;
   const fail = (field: string): never => {
     throw new CheckpointFileError(
-      `The stored loop state holds ${String(stored[field])} as ${field}.`,
+      `The stored loop state holds ${JSON.stringify(stored[field])} as ${field}.`,
     );
   };
   const count = (field: string): number => {

@@ -1,8 +1,8 @@
-import { isInside } from '../checkpoint/folder.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
+import { orderOf } from '../saving/stored-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
 import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
@@ -14,7 +14,8 @@ export async function beginLoggers(
   found: ResumeSource | undefined,
   ckptPath: string | null | undefined,
 ): Promise<void> {
-  const stored = (found?.reader.document?.loggers ?? []) as readonly JsonValue[];
+  const { loggers: given } = found?.reader.document ?? {};
+  const stored: readonly JsonValue[] = Array.isArray(given) ? given : [];
   const goesOn = ckptPath === 'last' || ckptPath === 'best';
   for (const [index, logger] of loggers.entries()) {
     const run = await loggerRun(logger, stored[index], goesOn);
@@ -36,9 +37,8 @@ export async function finishFolders(
 ): Promise<readonly string[]> {
   const { storage } = checkpointing;
   const folders = runFolders.all(checkpointing.defaultFolder);
-  const isOwn = (path: string): boolean => folders.some((folder) => isInside(folder.path, path));
-  if (options.mayWrite) await finishSave(storage, reader, isOwn);
+  if (options.mayWrite) await finishSave(storage, reader, folders);
   checkpointing.resumedFrom = reader.path;
-  checkpointing.resumedSequence = Number(reader.document?.sequence ?? 0);
+  checkpointing.resumedSequence = orderOf(reader.document).sequence;
   return await newerFiles(storage, folders, reader, owners);
 }

@@ -4,7 +4,7 @@ import { type FeedPosition, isExactlyResumable, restoreSource } from './batch-fe
 import { captureCheckpoint } from './checkpoint-content.ts';
 import type { DataSource } from './data-source.ts';
 import type { FitData } from './fit-data.ts';
-import type { FitLoop } from './fit-loop.ts';
+import type { Ending, FitLoop } from './fit-loop.ts';
 import type { Hooks } from './hooks.ts';
 import type { LearningRate } from './learning-rate.ts';
 import { MetricStore } from './metrics.ts';
@@ -24,6 +24,8 @@ export interface Standing {
   readonly rng: RngState | undefined;
   /** Where the data stood, when the epoch was left in its middle. */
   readonly data: { readonly source: DataSource; readonly position: FeedPosition } | undefined;
+  /** For the hooks that come next, when it was left in or before them. */
+  readonly ending: Ending | undefined;
 }
 
 /** Before any training. */
@@ -33,6 +35,7 @@ export const UNTRAINED: Standing = {
   elapsedMs: 0,
   rng: undefined,
   data: undefined,
+  ending: undefined,
 };
 
 /** Everything of a training that a checkpoint holds, and the ways out of it and back in. */
@@ -75,6 +78,7 @@ export class TrainingState {
       elapsedMs,
       rng: this.rng.stateDict(),
       data: isMidEpoch ? { source: data.train, position: loop.feedPosition } : undefined,
+      ending: loop.ending,
     };
   }
 
@@ -116,7 +120,8 @@ export class TrainingState {
     this.#standing = { ...this.#standing, ...restored, data: undefined };
     trainer.resumedFrom = reader.path;
     trainer.shouldStop = reader.document?.shouldStop === true;
-    this.sanityEpoch = Number(reader.document?.epoch ?? 0);
+    const { epoch } = reader.document ?? {};
+    this.sanityEpoch = Number.isSafeInteger(epoch) ? Number(epoch) : restored.progress.epoch;
     const isMidEpoch = !['epochStart', 'finished'].includes(restored.progress.next);
     if (isMidEpoch && !isExactlyResumable(data.train)) {
       trainer.warnOnce(
@@ -137,12 +142,15 @@ export class TrainingState {
       module: this.#module,
       hooks: this.#hooks,
       metrics,
-      rng,
+      rng: loop?.rng ?? rng.stateDict(),
       learningRate,
       data,
       progress: loop?.resumePoint ?? START,
       elapsedMs: loop?.elapsedMs ?? 0,
       trainPosition: loop?.feedPosition,
+      valPositions: loop?.validationPositions ?? [],
+      gradients: loop?.gradientsBefore,
+      ending: loop?.ending,
       sequence,
     });
   }

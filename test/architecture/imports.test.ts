@@ -22,12 +22,21 @@ const contracts = [
   'callbacks/callback.ts',
   'schedulers/scheduler.ts',
 ];
-const base = ['node:', 'format/', 'errors.ts', 'event-loop.ts'];
+const base = [
+  'node:',
+  'format/',
+  'errors.ts',
+  'event-loop.ts',
+  'each-at-once.ts',
+  'native-crc32.ts',
+];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
 const implementations = ['storages/', 'strategies/', 'loggers/', 'callbacks/'];
 const rules: readonly Rule[] = [
   { of: 'errors.ts', values: [] },
   { of: 'event-loop.ts', values: [] },
+  { of: 'each-at-once.ts', values: [] },
+  { of: 'native-crc32.ts', values: ['node:'], packages: 1 },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),

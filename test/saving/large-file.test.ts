@@ -2,11 +2,11 @@ import { mkdtemp, open, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { localFiles, openCheckpoint, type Storage, Trainer } from '../../src/index.ts';
+import { openCheckpoint, Trainer } from '../../src/index.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
-/** Six tensors of 4 MB: more than one reader takes at once, and more than is read on one thread. */
+/** Six tensors of 4 MB: more than are read at once. */
 const LENGTH = 1_000_000;
 
 class Large extends ArrayModule {
@@ -21,9 +21,6 @@ class Large extends ArrayModule {
     return { loss: 0, gradients: {} };
   }
 }
-
-/** The same files for a process that may start no thread. */
-const withoutThreads: Storage = { ...localFiles(), readChecked: async () => false };
 
 let root: string;
 let path: string;
@@ -50,12 +47,9 @@ async function damage(tensor: string): Promise<void> {
   await file.close();
 }
 
-describe.each([
-  ['with threads', localFiles()],
-  ['without threads', withoutThreads],
-])('a large checkpoint, read %s', (_, storage) => {
+describe('a large checkpoint', () => {
   it('gives every tensor in the order of the file', async () => {
-    const weights = await (await openCheckpoint(path, { storage })).loadWeights();
+    const weights = await (await openCheckpoint(path)).loadWeights();
     expect(weights.map(({ name }) => name)).toEqual(NAMES);
     for (const [i, { bytes }] of weights.entries()) {
       const values = new Float32Array(bytes.buffer);
@@ -66,7 +60,7 @@ describe.each([
   it('names the first damaged tensor, whichever was read first', async () => {
     await damage('e');
     await damage('b');
-    const checkpoint = await openCheckpoint(path, { storage });
+    const checkpoint = await openCheckpoint(path);
     for (const read of [() => checkpoint.loadWeights(), () => checkpoint.verify()]) {
       await expect(read()).rejects.toMatchObject({
         code: 'CHECKPOINT_INVALID',
@@ -75,7 +69,7 @@ describe.each([
     }
   });
   it('says where a file ends that became shorter after it was opened', async () => {
-    const checkpoint = await openCheckpoint(path, { storage });
+    const checkpoint = await openCheckpoint(path);
     await truncate(path, checkpoint.sizeBytes - 10);
     await expect(checkpoint.loadWeights()).rejects.toMatchObject({
       byteOffset: checkpoint.sizeBytes - 10,

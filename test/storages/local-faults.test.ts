@@ -127,9 +127,8 @@ it('removes the temporary file even when its first removal fails', async () => {
     if (operation === 'unlink' && unlinks++ === 0) throw systemError('EIO');
   });
   let unlinks = 0;
-  await expect(publish(localFiles({ fs }), `${root}/a`, false)).rejects.toMatchObject({
-    kind: 'Other',
-  });
+  await publish(localFiles({ fs }), `${root}/a`, false);
+  expect(unlinks).toBe(2);
   expect(await temporariesIn(root)).toEqual([]);
 });
 

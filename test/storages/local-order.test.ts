@@ -46,7 +46,7 @@ it('flushes the bytes before they get a name, and then the name', async () => {
   const written = ['open T', 'writev T', 'writev T', 'datasync T', 'close T'];
   expect(await effectsOf(publishing(true))).toEqual([...written, 'rename T a', 'syncFolder .']);
   expect(await effectsOf(publishing(false))).toEqual(
-    written.concat('link T a', 'unlink T', 'syncFolder .'),
+    written.concat('link T a', 'syncFolder .', 'unlink T'),
   );
 });
 

@@ -13,6 +13,8 @@ import type { RankedFile } from '../../saving/recovery.ts';
 
 /** What is there, as far as a stored state speaks of it. */
 export interface RestoreSurroundings {
+  /** Whether a path is inside `dirpath`, links on the way to it included. */
+  isInside(path: string): Promise<boolean>;
   isTaken(path: string): Promise<boolean>;
   /** The callback's own ranked files, the oldest first. */
   rankedFiles(): Promise<readonly RankedFile[]>;
@@ -36,7 +38,9 @@ export async function restoredState(
       `ModelCheckpoint: the checkpoint was saved with dirpath '${stored.dirpath}', this run uses '${dirpath}': ` +
         `only bestModelPath is taken over.`,
     );
-    return { ...present, bestModelPath: stored.bestModelPath };
+    const { bestModelPath } = stored;
+    const isElsewhere = !isInside(dirpath, bestModelPath) || (await around.isInside(bestModelPath));
+    return { ...present, bestModelPath: isElsewhere ? bestModelPath : '' };
   }
   const unlisted = unlistedCount(json);
   if (unlisted > 0) {
@@ -48,27 +52,21 @@ export async function restoredState(
       );
     }
     const complete = withFiles(stored, options, files);
-    return withoutFiles(
-      complete,
-      options,
-      await missing([complete.lastModelPath], dirpath, around),
-    );
+    return withoutFiles(complete, options, await missing([complete.lastModelPath], around));
   }
-  return withoutFiles(stored, options, await missing(keptPaths(stored), dirpath, around));
+  return withoutFiles(stored, options, await missing(keptPaths(stored), around));
 }
 
 async function missing(
   paths: Iterable<string>,
-  dirpath: string,
-  { isTaken, warn }: RestoreSurroundings,
+  around: RestoreSurroundings,
 ): Promise<ReadonlySet<string>> {
   const gone = new Set<string>();
   for (const path of paths) {
     if (path === '') continue;
-    const isThere = isInside(dirpath, path) && (await isTaken(path));
-    if (isThere) continue;
+    if ((await around.isInside(path)) && (await around.isTaken(path))) continue;
     gone.add(path);
-    warn(`ModelCheckpoint: '${path}' is gone, so it is not among the kept any more.`);
+    around.warn(`ModelCheckpoint: '${path}' is gone, so it is not among the kept any more.`);
   }
   return gone;
 }

@@ -11,8 +11,8 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
-import type { ByteRange, CheckedBytes } from '../storage.ts';
-import { canUseChecksumThreads, checksumsOf, readChecked } from './checksum-threads.ts';
+import type { ByteRange } from '../storage.ts';
+import { canUseChecksumThread, checksumsOf } from './checksum-thread.ts';
 
 /** What a path names on disk. */
 export interface FileStatus {
@@ -42,11 +42,6 @@ export interface OpenFile {
    * written depends on it.
    */
   checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
-  /** Reads ranges that lie within the file, with the CRC-32 of each, on other threads. Absent like `checksums`. */
-  readChecked?(
-    ranges: readonly ByteRange[],
-    each: (index: number, found: CheckedBytes) => void,
-  ): Promise<void>;
   /** Flushes the file's bytes to the disk. */
   datasync(): Promise<void>;
   close(): Promise<void>;
@@ -116,9 +111,8 @@ async function openFile(path: string, mode: keyof typeof FLAGS): Promise<OpenFil
     read: async (into, position) =>
       (await handle.read(into, 0, into.byteLength, position)).bytesRead,
     status: async () => status(await handle.stat({ bigint: true })),
-    ...(canUseChecksumThreads && {
-      checksums: (ranges) => checksumsOf(handle.fd, ranges),
-      readChecked: (ranges, each) => readChecked(handle.fd, ranges, each),
+    ...(canUseChecksumThread && {
+      checksums: (ranges: readonly ByteRange[]) => checksumsOf(handle.fd, ranges),
     }),
     datasync: () => handle.datasync(),
     close: () => handle.close(),
@@ -134,7 +128,8 @@ async function syncFolder(folder: string): Promise<void> {
   } catch (error) {
     if (!CANNOT_SYNC_FOLDERS.includes((error as NodeJS.ErrnoException).code)) throw error;
   } finally {
-    await handle.close();
+    // Nothing is lost with a folder that was only looked at, so nobody waits.
+    handle.close().catch(() => {});
   }
 }
 

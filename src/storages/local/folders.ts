@@ -7,8 +7,11 @@ import { writeAll } from './write-all.ts';
 
 /** Makes folders that outlive a power cut. */
 export interface Folders {
-  /** Makes `folder`, and the folders it lies in, where they are missing. */
-  make(folder: string): Promise<void>;
+  /**
+   * Does `work` in `folder`, which is made where it is missing, with the folders it lies in. When it turns out
+   * that somebody has removed it meanwhile, `work` is done a second time.
+   */
+  within<T>(folder: string, work: () => Promise<T>): Promise<T>;
 }
 
 /** What flushing a folder says when it is not ours: then we did not make what is in it either. */
@@ -34,7 +37,18 @@ export function durableFolders(fs: FileSystem): Folders {
     durable.add(folder);
   }
 
-  return { make };
+  async function within<T>(folder: string, work: () => Promise<T>): Promise<T> {
+    if (!durable.has(folder)) await make(folder);
+    try {
+      return await work();
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT' || (await isFolder(fs, folder))) throw error;
+      await make(folder);
+      return await work();
+    }
+  }
+
+  return { within };
 }
 
 /** False when there is nothing of that name. */

@@ -45,14 +45,18 @@ export async function replaceBy(
   }
 }
 
-/** Moves a finished temporary file to a name that must be free (`EEXIST`). */
-export async function moveToNewName(
+/**
+ * Gives a finished temporary file a name that must be free (`EEXIST`). Tells whether it still has the temporary
+ * one too.
+ */
+export async function giveNewName(
   fs: FileSystem,
   temporary: string,
   path: string,
-): Promise<void> {
-  if (await addName(fs, temporary, path)) await fs.unlink(temporary);
-  else await moveByClaim(fs, temporary, path);
+): Promise<boolean> {
+  if (await addName(fs, temporary, path)) return true;
+  await moveByClaim(fs, temporary, path);
+  return false;
 }
 
 /**

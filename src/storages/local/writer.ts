@@ -3,7 +3,7 @@ import { StorageError } from '../../errors.ts';
 import type { ByteRange, StorageWriter } from '../storage.ts';
 import { kindOf, storageFault } from './fault.ts';
 import type { FileSystem } from './file-system.ts';
-import { moveToNewName } from './naming.ts';
+import { giveNewName } from './naming.ts';
 import { temporaryBeside } from './path.ts';
 import { writeAll } from './write-all.ts';
 
@@ -67,7 +67,12 @@ export async function localWriter(
     const isOpen = stage === 'open';
     stage = 'discarded';
     if (isOpen) await file.close().catch(() => {});
-    await fs.unlink(temporary).catch(() => {});
+    await removeTemporary();
+  }
+
+  /** Never rejects: what stays in spite of a second try does no harm, and is swept later. */
+  async function removeTemporary(): Promise<void> {
+    await fs.unlink(temporary).catch(() => fs.unlink(temporary).catch(() => {}));
   }
 
   return {
@@ -100,9 +105,10 @@ export async function localWriter(
     publish({ replace }) {
       return doing('publish', ['open', 'closed'], async () => {
         if (stage === 'open') await finish();
-        await (replace ? fs.rename(temporary, path) : moveToNewName(fs, temporary, path));
+        if (replace) await fs.rename(temporary, path);
+        const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));
         stage = 'published';
-        await fs.syncFolder(dirname(path));
+        await Promise.all([fs.syncFolder(dirname(path)), hasTwoNames && removeTemporary()]);
       });
     },
     async abort() {

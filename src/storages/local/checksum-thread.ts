@@ -1,0 +1,105 @@
+import { Worker } from 'node:worker_threads';
+import { crc32Module } from '../../native-crc32.ts';
+import type { ByteRange } from '../storage.ts';
+
+interface Answer {
+  readonly id: number;
+  readonly checksums?: readonly number[];
+  readonly error?: { readonly message: string; readonly code?: string };
+}
+
+interface Request {
+  resolve(checksums: readonly number[]): void;
+  reject(error: Error): void;
+}
+
+/**
+ * What the thread runs: it reads ranges of a file that this process has open, from the system's cache, piece by
+ * piece, so that each piece is still in the processor's cache when its checksum is taken. Plain JavaScript in a
+ * string, so that no bundler, loader or file layout can lose it.
+ */
+const SOURCE = `
+const { readSync } = require('node:fs');
+const { parentPort, workerData } = require('node:worker_threads');
+const { crc32 } = require(workerData.crc32Module);
+
+const piece = Buffer.allocUnsafeSlow(1 << 18);
+
+function checksumOf(fd, { offset, length }) {
+  let checksum = 0;
+  for (let done = 0; done < length; ) {
+    const count = readSync(fd, piece, 0, Math.min(piece.length, length - done), offset + done);
+    if (count === 0) throw new Error('the file ends at byte ' + (offset + done));
+    checksum = crc32(piece.subarray(0, count), checksum);
+    done += count;
+  }
+  return checksum;
+}
+
+parentPort.on('message', ({ id, fd, ranges }) => {
+  try {
+    parentPort.postMessage({ id, checksums: ranges.map((range) => checksumOf(fd, range)) });
+  } catch ({ message, code }) {
+    parentPort.postMessage({ id, error: { message, code } });
+  }
+});
+`;
+
+/** A process that may start no thread says so. */
+export const canUseChecksumThread: boolean =
+  crc32Module !== undefined &&
+  ((process as { permission?: { has(scope: string): boolean } }).permission?.has('worker') ?? true);
+
+const waiting = new Map<number, Request>();
+let thread: Worker | undefined;
+let lastId = 0;
+
+/**
+ * The CRC-32 of ranges of an open file, worked out on a thread of its own. The thread is started when it is
+ * first needed, and does not keep the process alive.
+ */
+export async function checksumsOf(
+  fd: number,
+  ranges: readonly ByteRange[],
+): Promise<readonly number[]> {
+  try {
+    return await new Promise((resolve, reject) => {
+      thread ??= start();
+      const id = ++lastId;
+      if (waiting.size === 0) thread.ref();
+      waiting.set(id, { resolve, reject });
+      thread.postMessage({ id, fd, ranges });
+    });
+  } catch (cause) {
+    throw new Error(`cannot read back what was written: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function start(): Worker {
+  const worker = new Worker(SOURCE, {
+    eval: true,
+    name: 'highwater checksums',
+    execArgv: [],
+    workerData: { crc32Module },
+  });
+  worker.unref();
+  worker.on('message', ({ id, checksums, error }: Answer) => {
+    const request = settle(id);
+    if (checksums !== undefined) request?.resolve(checksums);
+    else request?.reject(Object.assign(new Error(error?.message), { code: error?.code }));
+  });
+  const lose = (cause: Error): void => {
+    if (thread === worker) thread = undefined;
+    for (const id of [...waiting.keys()]) settle(id)?.reject(cause);
+  };
+  worker.on('error', lose);
+  worker.on('exit', () => lose(new Error('the thread that computes checksums has ended')));
+  return worker;
+}
+
+function settle(id: number): Request | undefined {
+  const request = waiting.get(id);
+  waiting.delete(id);
+  if (waiting.size === 0) thread?.unref();
+  return request;
+}

@@ -1,0 +1,43 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { anyConfiguration, CONFIGURATIONS } from './configuration.ts';
+import type { SavePoint } from './recorded-run.ts';
+import { stopAnywhere } from './stop-anywhere.ts';
+
+/** `npm run crash:resume` tries all points of many more; here a few of each. */
+const POINTS_EACH = 5;
+
+/** Some points, spread over the run, of both kinds. */
+function some(points: readonly SavePoint[], count: number, from: number): readonly SavePoint[] {
+  const stride = points.length / count;
+  const indices = Array.from({ length: count }, (_, i) => Math.floor(from * stride + i * stride));
+  return [...new Set(indices)].flatMap((index) => points[index] ?? []);
+}
+
+describe('a run that is stopped at a checkpoint and resumed by a new Trainer', () => {
+  it.each(Object.entries(CONFIGURATIONS))(
+    'does all that an unbroken one does, and leaves the same files: %s',
+    async (_, configuration) => {
+      const { points, problems } = await stopAnywhere(configuration, (all) => [
+        ...some(all, POINTS_EACH, Math.random()),
+        ...all.slice(-2),
+      ]);
+      expect(points).toBeGreaterThan(50);
+      expect(problems).toEqual([]);
+    },
+  );
+
+  it('does so for any configuration, at any point', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyConfiguration,
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        async (configuration, from) => {
+          const { problems } = await stopAnywhere(configuration, (all) => some(all, 2, from));
+          expect(problems).toEqual([]);
+        },
+      ),
+      { numRuns: 6, endOnFailure: true },
+    );
+  });
+});
