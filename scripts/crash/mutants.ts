@@ -223,14 +223,14 @@ ${publishing}`,
   {
     name: 'a hook that was cut short is not finished',
     file: 'src/trainer/resume.ts',
-    find: 'if (options.mayWrite) await finishSave(storage, reader, isOwn);',
+    find: 'if (options.mayWrite) await finishSave(storage, reader, folders);',
     replace: '',
   },
   {
     name: 'a hook that was cut short removes before it makes the missing names',
     file: finish,
     find: '  const missing: SaveName[] = [];',
-    replace: `  for (const { path } of job.removals) if (isOwn(path)) await storage.remove(path);
+    replace: `  for (const { path } of job.removals) if (await isOwn(path)) await storage.remove(path);
   const missing: SaveName[] = [];`,
     workloads: ['weights-and-full'],
     cuts: 2,
@@ -239,7 +239,7 @@ ${publishing}`,
     name: 'the temporary file of a save that failed stays',
     file: writer,
     find: `    if (isOpen) await file.close().catch(() => {});
-    await fs.unlink(temporary).catch(() => {});`,
+    await removeTemporary();`,
     replace: '    if (isOpen) await file.close().catch(() => {});',
     test: faults,
   },
