@@ -1,7 +1,7 @@
 import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
-import type { HighwaterError } from '../errors.ts';
+import { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
@@ -186,6 +186,13 @@ export class Checkpointing {
     });
   }
 
+  /** Nothing could be decided, since the storage did not answer. Throws that, unless it is taken as a failed save. */
+  notDecided(error: unknown): void {
+    const { saveFailed } = this.#source;
+    if (saveFailed === undefined || !isStorageFault(error)) throw error;
+    saveFailed(error);
+  }
+
   /** Carries out a decision: with the others of this hook, or by itself outside a hook. */
   async submit(owner: CheckpointOwner, decision: Decision): Promise<void> {
     if (this.#round === undefined) await this.#commit([{ owner, decision }]);
@@ -201,11 +208,15 @@ export class Checkpointing {
     let submitted: readonly Submitted[] = [];
     await this.#facts.round(async () => {
       this.#saver.throwIfFailed();
-      this.#round = [];
+      submitted = this.#round = [];
       try {
         await decide();
+      } catch (error) {
+        for (const { owner, decision } of submitted) {
+          for (const save of decision.saves) owner.onSaveFailed(save);
+        }
+        throw error;
       } finally {
-        submitted = this.#round;
         this.#round = undefined;
       }
     });
@@ -297,6 +308,11 @@ export class Checkpointing {
     };
     await this.#carryOut(job);
   }
+}
+
+/** By its code: another rank's error has lost its class. */
+function isStorageFault(error: unknown): error is HighwaterError {
+  return error instanceof HighwaterError && error.code.startsWith('STORAGE_');
 }
 
 /** Two callbacks may give one name (counter off): the later decides what it holds. */

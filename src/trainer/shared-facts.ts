@@ -12,6 +12,7 @@ export type Happening =
 /** What rank 0 learnt while it decided, and what has happened meanwhile, in order. */
 type Entry =
   | readonly ['fact', JsonValue]
+  | readonly ['refused', JsonValue]
   | readonly ['happened', Happening]
   | readonly ['failed', JsonValue];
 
@@ -39,9 +40,14 @@ export class SharedFacts {
     if (!this.#ranks.areMany) return await find();
     if (this.#entries === undefined) return await this.#ranks.fromZero(find);
     if (!this.#ranks.isZero) return this.#nextFact() as T;
-    const answer = await find();
-    this.#entries?.push(['fact', answer]);
-    return answer;
+    try {
+      const answer = await find();
+      this.#entries?.push(['fact', answer]);
+      return answer;
+    } catch (error) {
+      this.#entries?.push(['refused', errorToJson(error)]);
+      throw error;
+    }
   }
 
   /** Tells the callbacks of this rank, which is rank 0, and those of the others with the next round. */
@@ -96,7 +102,7 @@ export class SharedFacts {
       JsonValue?,
     ];
     if (kind === 'fact') return value ?? null;
-    throw kind === 'failed'
+    throw kind === 'failed' || kind === 'refused'
       ? errorFromJson(value ?? null)
       : new Error(
           'This rank asked more than rank 0 did: callbacks must be the same on every rank.',
