@@ -5,7 +5,7 @@ import type { SavePoint } from './recorded-run.ts';
 import { inNewProcess, stopAnywhere } from './stop-anywhere.ts';
 
 /** `npm run crash:resume` tries all points of many more; here a few of each. */
-const POINTS_EACH = 5;
+const POINTS_EACH = 3;
 
 /** Some points, spread over the run, of both kinds. */
 function some(points: readonly SavePoint[], count: number, from: number): readonly SavePoint[] {
@@ -45,7 +45,7 @@ describe('a run that is stopped at a checkpoint and resumed by a new Trainer', (
           expect(problems).toEqual([]);
         },
       ),
-      { numRuns: 6, endOnFailure: true },
+      { numRuns: 4, endOnFailure: true },
     );
   });
 });
