@@ -38,30 +38,31 @@ export const mutants: readonly Mutant[] = [
     name: 'a file gets its name before its bytes are flushed',
     file: writer,
     find: `        if (stage === 'open') await finish();
-        await (replace ? fs.rename(temporary, path) : moveToNewName(fs, temporary, path));
-        stage = 'published';`,
-    replace: `        await (replace ? fs.rename(temporary, path) : moveToNewName(fs, temporary, path));
-        if (stage === 'open') await finish();
-        stage = 'published';`,
+        if (replace) await fs.rename(temporary, path);
+        const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));`,
+    replace: `        if (replace) await fs.rename(temporary, path);
+        const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));
+        if (stage === 'open') await finish();`,
   },
   {
     name: 'a new file replaces the old one in two steps',
     file: writer,
-    find: 'await (replace ? fs.rename(temporary, path) : moveToNewName(fs, temporary, path));',
+    find: 'if (replace) await fs.rename(temporary, path);',
     replace: `if (replace) await fs.unlink(path).catch(() => {});
-        await (replace ? fs.rename(temporary, path) : moveToNewName(fs, temporary, path));`,
+        if (replace) await fs.rename(temporary, path);`,
   },
   {
     name: 'the name of a new file is not flushed',
     file: writer,
-    find: `        await fs.syncFolder(dirname(path));`,
-    replace: '',
+    find: 'await Promise.all([fs.syncFolder(dirname(path)), hasTwoNames && removeTemporary()]);',
+    replace: 'if (hasTwoNames) await removeTemporary();',
   },
   {
     name: 'a new file takes a name that another process has',
     file: naming,
-    find: 'if (await addName(fs, temporary, path)) await fs.unlink(temporary);',
-    replace: 'if (temporary !== path) await fs.rename(temporary, path);',
+    find: 'if (await addName(fs, temporary, path)) return true;',
+    replace: `await fs.rename(temporary, path);
+  if (temporary !== path) return false;`,
     test: writers,
   },
   {
@@ -125,9 +126,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'further names and links are not flushed',
     file: local,
-    find: `      const result = await work();
+    find: `      const result = await folders.within(dirname(path), work);
       await fs.syncFolder(dirname(path));`,
-    replace: '      const result = await work();',
+    replace: '      const result = await folders.within(dirname(path), work);',
   },
   {
     name: 'a removal is not flushed',
@@ -187,6 +188,7 @@ ${publishing}`,
     name: '`flush` and the end of `fit` do not wait for the saves',
     file: saver,
     find: `    await this.#running;
+    await this.#journal;
     this.throwIfFailed();
   }`,
     replace: '    this.throwIfFailed();\n  }',
