@@ -9,4 +9,4 @@ it('runs of the table, and some of any configuration, are resumed exactly from e
   const result = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, number>;
   expect(result).toMatchObject({ runs: 12, equal: true });
   expect(result.resumes).toBeGreaterThan(500);
-}, 300_000);
+}, 600_000);
