@@ -12,6 +12,8 @@ import { filesIn, type RecordedRun, recordedRun, type SavePoint } from './record
 /** Files that cost no disk, where there are such: what is durable is tested elsewhere. */
 const MEMORY = '/dev/shm';
 
+const TIME = /"at":"[^"]*",?/g;
+
 /** What came of it. */
 export interface Outcome {
   /** How many points the run could be stopped at, and how many of them were tried. */
@@ -94,7 +96,9 @@ function compare(whole: RecordedRun, resumed: RecordedRun, point: SavePoint): st
     // Earlier points are not put back.
     if (path.startsWith('points/') && (isOver || point.isInside || path < point.file)) continue;
     const [before, after] = [whole, resumed].map(({ files }) => {
-      const file = files.get(path);
+      // A journal tells the time of day of each line.
+      const isJournal = path.endsWith('/history.jsonl');
+      const file = isJournal ? files.get(path)?.replaceAll(TIME, '') : files.get(path);
       return (point.isInside || isOver) && path.endsWith('.ckpt') ? withoutCounts(file) : file;
     });
     if (before === after) continue;
