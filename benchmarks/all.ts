@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-for (const name of ['save', 'load', 'train', 'scale']) {
+for (const name of ['save', 'load', 'train', 'scale', 'interop']) {
   const file = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
   const run = [...process.execArgv, file, ...process.argv.slice(2)];
   const { status } = spawnSync(process.execPath, run, { stdio: 'inherit' });

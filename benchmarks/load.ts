@@ -8,8 +8,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint, Trainer } from 'highwater';
-import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
+import { openCheckpoint } from 'highwater';
+import { sideFor, TENSORS, writeBigCheckpoint } from './support/big-model.ts';
 import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 import { startTorch, torchLoadsFirst } from './support/torch.ts';
@@ -32,7 +32,7 @@ for (const [size, mebibytes] of [
   const ours = join(folder, 'ours.ckpt');
   const theirs = join(folder, 'theirs.pt');
   try {
-    await writeCheckpoint(ours, side);
+    await writeBigCheckpoint(ours, side);
     await torch?.save(theirs);
     const first = await inRounds(async () => ({
       ours: loadsFirst(ours),
@@ -92,19 +92,4 @@ function reportLoads(size: string, where: string, rounds: readonly Round[]): voi
       `${ms(rounds.map(({ ours }) => ours))} verified, torch.load ` +
       `${ms(rounds.map(({ theirs }) => theirs ?? Number.NaN))}, ${where}`,
   });
-}
-
-async function writeCheckpoint(path: string, side: number): Promise<void> {
-  const module = new BigModel(side);
-  const trainer = new Trainer({
-    logger: false,
-    enableProgressBar: false,
-    enableCheckpointing: false,
-    maxEpochs: 1,
-    callbacks: {
-      onTrainBatchEnd: (running) => running.saveCheckpoint(path, { weightsOnly: true }),
-    },
-  });
-  await trainer.fit(module, { trainDataloaders: [0] });
-  module.dispose();
 }

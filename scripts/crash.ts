@@ -38,8 +38,10 @@ if (!Number.isSafeInteger(wanted) || wanted < 1 || !(signal in EXPECTED_EXIT)) {
 const root = mkdtempSync(join(tmpdir(), 'highwater-crash-'));
 const data = join(root, 'digits.bin');
 
+/** How far it has come: with `--json` beside the result. */
 const say = (text: string): void => {
-  if (!values.json) console.log(text);
+  if (values.json) console.error(text);
+  else console.log(text);
 };
 
 /** What is wrong with the way a process has ended; undefined when it was as it should. */

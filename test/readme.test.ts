@@ -20,3 +20,10 @@ it.each(['README.md', 'CONTRIBUTING.md'])('%s names only commands and files that
     expect(() => readFileSync(path)).not.toThrow();
   }
 });
+
+it('imports only what highwater/inspect exports', async () => {
+  const readme = readFileSync('README.md', 'utf8');
+  const names = /import \{([^}]*)\} from 'highwater\/inspect'/.exec(readme)?.[1] ?? '';
+  const exported = Object.keys(await import('highwater/inspect'));
+  expect(exported).toEqual(expect.arrayContaining(names.split(',').map((name) => name.trim())));
+});

@@ -1,6 +1,7 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { type LayersModel, layers, sequential } from '@tensorflow/tfjs-layers';
+import { Trainer } from 'highwater';
 import { TfjsModule } from 'highwater/tfjs';
 
 export const TENSORS = 200;
@@ -37,4 +38,20 @@ export class BigModel extends TfjsModule<number> {
   override configureOptimizers(): tf.Optimizer {
     return tf.train.sgd(1e-3);
   }
+}
+
+/** Writes the weights of such a model as a checkpoint. */
+export async function writeBigCheckpoint(path: string, side: number): Promise<void> {
+  const module = new BigModel(side);
+  const trainer = new Trainer({
+    logger: false,
+    enableProgressBar: false,
+    enableCheckpointing: false,
+    maxEpochs: 1,
+    callbacks: {
+      onTrainBatchEnd: (running) => running.saveCheckpoint(path, { weightsOnly: true }),
+    },
+  });
+  await trainer.fit(module, { trainDataloaders: [0] });
+  module.dispose();
 }

@@ -22,6 +22,7 @@ const publish = 'src/saving/publish.ts';
 const finish = 'src/saving/finish-save.ts';
 const order = 'test/storages/local-order.test.ts';
 const writers = 'test/crash/two-writers.test.ts';
+const faults = 'test/crash/faults.test.ts';
 const flushes = 'test/storages/local-flushes.test.ts';
 
 const publishing = `    const bytes = await this.#publish(pending, this.#checksum);`;
@@ -222,17 +223,39 @@ ${publishing}`,
   {
     name: 'a hook that was cut short is not finished',
     file: 'src/trainer/resume.ts',
-    find: 'if (options.mayWrite) await finishSave(storage, reader, isOwn);',
+    find: 'if (options.mayWrite) await finishSave(storage, reader, folders);',
     replace: '',
   },
   {
     name: 'a hook that was cut short removes before it makes the missing names',
     file: finish,
     find: '  const missing: SaveName[] = [];',
-    replace: `  for (const { path } of job.removals) if (isOwn(path)) await storage.remove(path);
+    replace: `  for (const { path } of job.removals) if (await isOwn(path)) await storage.remove(path);
   const missing: SaveName[] = [];`,
     workloads: ['weights-and-full'],
     cuts: 2,
+  },
+  {
+    name: 'the temporary file of a save that failed stays',
+    file: writer,
+    find: `    if (isOpen) await file.close().catch(() => {});
+    await removeTemporary();`,
+    replace: '    if (isOpen) await file.close().catch(() => {});',
+    test: faults,
+  },
+  {
+    name: 'a file that could not be saved counts as kept',
+    file: 'src/callbacks/model-checkpoint.ts',
+    find: 'this.#state = withoutSave(this.#state, this.#options, save);',
+    replace: '',
+    test: faults,
+  },
+  {
+    name: 'a failed save passes unnoticed, and its removals are done',
+    file: saver,
+    find: publishing,
+    replace: `    const bytes = await this.#publish(pending, this.#checksum).catch(() => 0);`,
+    test: faults,
   },
   {
     name: 'temporary files of dead processes stay',

@@ -403,7 +403,12 @@ export class ModelCheckpoint implements Callback {
         await this.#accept(trainer, decision);
         return;
       }
-      for (const path of unknown) known.set(path, await this.fileExists(path, trainer));
+      try {
+        for (const path of unknown) known.set(path, await this.fileExists(path, trainer));
+      } catch (error) {
+        checkpointing.notDecided(error);
+        return;
+      }
     }
   }
 

@@ -65,11 +65,22 @@ export function keeps(state: CheckpointState, path: string): boolean {
   );
 }
 
+/** What tells callbacks apart, as the constructor normalised it. */
+export type MonitorKey = Pick<
+  ResolvedOptions,
+  | 'monitor'
+  | 'mode'
+  | 'everyNTrainSteps'
+  | 'everyNEpochs'
+  | 'trainTimeIntervalMs'
+  | 'saveOnTrainEpochEnd'
+>;
+
 /**
  * Identifies a callback's state in a checkpoint: its class and what makes it different from its siblings,
  * as the constructor normalised it. Callbacks that share a key are told apart by their order (`#2`, `#3`).
  */
-export function stateKeyOf(options: ResolvedOptions): string {
+export function stateKeyOf(options: MonitorKey): string {
   const key = {
     monitor: options.monitor ?? null,
     mode: options.mode,
@@ -79,6 +90,26 @@ export function stateKeyOf(options: ResolvedOptions): string {
     saveOnTrainEpochEnd: options.saveOnTrainEpochEnd ?? null,
   };
   return `ModelCheckpoint${JSON.stringify(key)}`;
+}
+
+/** What a state key says of its callback's ranking. */
+export interface MonitorRule {
+  /** Undefined when the callback does not rank. */
+  readonly monitor: string | undefined;
+  readonly mode: Mode;
+}
+
+/** What {@link stateKeyOf} wrote into a key, which may come from a file; undefined for any other text. */
+export function ruleOfStateKey(stateKey: string): MonitorRule | undefined {
+  const [, json] = /^ModelCheckpoint(\{.*\})(?:#\d+)?$/s.exec(stateKey) ?? [];
+  if (json === undefined) return undefined;
+  try {
+    const { monitor, mode } = JSON.parse(json) as Readonly<Record<string, unknown>>;
+    if (mode !== 'min' && mode !== 'max') return undefined;
+    return { monitor: typeof monitor === 'string' ? monitor : undefined, mode };
+  } catch {
+    return undefined;
+  }
 }
 
 /** A {@link CheckpointState} as a checkpoint stores it. */

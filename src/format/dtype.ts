@@ -2,7 +2,8 @@ import { MisconfigurationError } from '../errors.ts';
 
 /**
  * The element types of a safetensors file that Highwater reads and writes, under that format's names.
- * Elements are little-endian; `BOOL` is one byte, 0 or 1.
+ * Elements are little-endian; `BOOL` is one byte, 0 or 1; `C64` is a complex number of two `F32`, its real
+ * part first.
  *
  * Source: safetensors, `safetensors/src/tensor.rs`, `enum Dtype`.
  */
@@ -19,6 +20,7 @@ export type DType =
   | 'I32'
   | 'U32'
   | 'F32'
+  | 'C64'
   | 'F64'
   | 'I64'
   | 'U64';
@@ -36,11 +38,10 @@ export type TensorArray =
   | BigInt64Array
   | BigUint64Array;
 
-type TensorArrayConstructor = new (
-  buffer: ArrayBufferLike,
-  byteOffset: number,
-  length: number,
-) => TensorArray;
+interface TensorArrayConstructor {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): TensorArray;
+}
 
 /** In rising order of alignment: the order of the reference, which the order of data follows. */
 const DTYPES: Readonly<Record<DType, readonly [bytes: number, array: TensorArrayConstructor]>> = {
@@ -56,6 +57,7 @@ const DTYPES: Readonly<Record<DType, readonly [bytes: number, array: TensorArray
   I32: [4, Int32Array],
   U32: [4, Uint32Array],
   F32: [4, Float32Array],
+  C64: [8, Float32Array],
   F64: [8, Float64Array],
   I64: [8, BigInt64Array],
   U64: [8, BigUint64Array],
@@ -115,7 +117,8 @@ export function tensorSizeBytes(dtype: DType, shape: readonly number[]): number 
 /**
  * The elements of a tensor as a JavaScript array: a view of `bytes` where their alignment allows it, a
  * copy where not. `F16` and `BF16` come as the `Uint16Array` of their bits, `BOOL` and the 8-bit floats
- * as a `Uint8Array`. The machine is taken to be little-endian, as all that run WebAssembly engines are.
+ * as a `Uint8Array`, `C64` as a `Float32Array` of twice as many numbers. The machine is taken to be
+ * little-endian, as all that run WebAssembly engines are.
  *
  * @throws MisconfigurationError (`MISCONFIGURATION`) when the bytes are not a whole number of elements.
  */
@@ -127,7 +130,8 @@ export function arrayOf(dtype: DType, bytes: Uint8Array): TensorArray {
     );
   }
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  return new ArrayType(aligned.buffer, aligned.byteOffset, aligned.length / size);
+  const { BYTES_PER_ELEMENT } = ArrayType;
+  return new ArrayType(aligned.buffer, aligned.byteOffset, aligned.length / BYTES_PER_ELEMENT);
 }
 
 /**

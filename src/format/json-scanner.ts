@@ -3,6 +3,23 @@ const UNSIGNED = /0|[1-9]\d*/y;
 const SPACE = /[ \t\n\r]*/y;
 const HEX4 = /[0-9a-fA-F]{4}/y;
 
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const LETTER_U = 0x75;
+
+/** What may stand behind a backslash, beside `u`. */
+const ESCAPED: ReadonlySet<number> = new Set(
+  Array.from('"\\/bfnrt', (character) => character.charCodeAt(0)),
+);
+
+/** Up to so many keys are looked through faster than a set is made. */
+const FEW_KEYS = 8;
+
 /** Throws the error for what is wrong at `position`, an index into the scanned text. */
 export type Refuse = (message: string, position: number) => never;
 
@@ -16,6 +33,8 @@ export type Refuse = (message: string, position: number) => never;
 export class JsonScanner {
   readonly #text: string;
   readonly #refuse: Refuse;
+  /** Of the objects being read, the outermost first; of each the first few. */
+  readonly #keys: string[] = [];
   #position = 0;
 
   constructor(text: string, refuse: Refuse) {
@@ -25,18 +44,20 @@ export class JsonScanner {
 
   /** The first character of the next thing, `''` at the end of the text. Consumes only white space. */
   peek(): string {
-    const code = this.#text.charCodeAt(this.#position);
-    if (code <= 0x20) {
-      SPACE.lastIndex = this.#position;
-      SPACE.test(this.#text);
-      this.#position = SPACE.lastIndex;
-    }
+    this.#skipSpace();
     return this.#text[this.#position] ?? '';
+  }
+
+  #skipSpace(): void {
+    if (this.#text.charCodeAt(this.#position) > 0x20) return;
+    SPACE.lastIndex = this.#position;
+    SPACE.test(this.#text);
+    this.#position = SPACE.lastIndex;
   }
 
   /** Where the next thing begins, as an index into the text. */
   next(): number {
-    this.peek();
+    this.#skipSpace();
     return this.#position;
   }
 
@@ -47,42 +68,45 @@ export class JsonScanner {
 
   /** Reads an object. For each member `read` is given the key, and must read the value. */
   object(what: string, read: (key: string, keyPosition: number) => void): void {
-    if (this.peek() !== '{') this.#unexpected(what);
-    this.#position++;
-    if (this.#take('}')) return;
-    const keys = new Set<string>();
+    if (!this.#take(OPEN_BRACE)) this.#unexpected(what);
+    if (this.#take(CLOSE_BRACE)) return;
+    // The keys of the objects that this one lies in stand before its own.
+    const before = this.#keys.length;
+    let many: Set<string> | undefined;
     do {
       const keyPosition = this.next();
       const key = this.string('a key in double quotes');
       if (key === '__proto__') this.fail('the key "__proto__" is not allowed', keyPosition);
-      if (keys.has(key)) this.fail(`the key ${quote(key)} stands twice`, keyPosition);
-      keys.add(key);
-      if (!this.#take(':')) this.#unexpected("':'");
+      if (many?.has(key) ?? this.#keys.includes(key, before))
+        this.fail(`the key ${quote(key)} stands twice`, keyPosition);
+      if (many !== undefined) many.add(key);
+      else if (this.#keys.push(key) - before > FEW_KEYS) many = new Set(this.#keys.slice(before));
+      if (!this.#take(COLON)) this.#unexpected("':'");
       read(key, keyPosition);
-    } while (this.#take(','));
-    if (!this.#take('}')) this.#unexpected("',' or '}'");
+    } while (this.#take(COMMA));
+    this.#keys.length = before;
+    if (!this.#take(CLOSE_BRACE)) this.#unexpected("',' or '}'");
   }
 
   /** Reads an array. For each item `read` is called, and must read it. */
   array(what: string, read: () => void): void {
-    if (this.peek() !== '[') this.#unexpected(what);
-    this.#position++;
-    if (this.#take(']')) return;
+    if (!this.#take(OPEN_BRACKET)) this.#unexpected(what);
+    if (this.#take(CLOSE_BRACKET)) return;
     do read();
-    while (this.#take(','));
-    if (!this.#take(']')) this.#unexpected("',' or ']'");
+    while (this.#take(COMMA));
+    if (!this.#take(CLOSE_BRACKET)) this.#unexpected("',' or ']'");
   }
 
   /** Reads a string. It may hold lone surrogates, if they were written as `\ud800`. */
   string(what: string): string {
-    if (this.peek() !== '"') this.#unexpected(what);
+    if (!this.#take(QUOTE)) this.#unexpected(what);
     const text = this.#text;
-    const start = this.#position + 1;
+    const start = this.#position;
     let end = start;
     let escaped = false;
     for (;;) {
       const code = text.charCodeAt(end);
-      if (code === 0x22) break;
+      if (code === QUOTE) break;
       if (code === 0x5c) {
         escaped = true;
         end += this.#escapeLength(end);
@@ -125,8 +149,9 @@ export class JsonScanner {
     if (this.peek() !== '') this.#unexpected('nothing more');
   }
 
-  #take(character: string): boolean {
-    if (this.peek() !== character) return false;
+  #take(code: number): boolean {
+    this.#skipSpace();
+    if (this.#text.charCodeAt(this.#position) !== code) return false;
     this.#position++;
     return true;
   }
@@ -140,11 +165,13 @@ export class JsonScanner {
   }
 
   #escapeLength(backslash: number): number {
-    const kind = this.#text[backslash + 1] ?? '';
-    if (kind === 'u') {
+    const kind = this.#text.charCodeAt(backslash + 1);
+    // Nearly all stand before a quote: a document is JSON in a string.
+    if (kind === QUOTE) return 2;
+    if (kind === LETTER_U) {
       HEX4.lastIndex = backslash + 2;
       if (HEX4.test(this.#text)) return 6;
-    } else if (kind !== '' && '"\\/bfnrt'.includes(kind)) {
+    } else if (ESCAPED.has(kind)) {
       return 2;
     }
     return this.fail('a backslash in a string starts no known escape', backslash);

@@ -13,6 +13,11 @@ export class TensorRef {
   constructor(name: string) {
     this.name = name;
   }
+
+  /** As {@link encodeJson} spells it. */
+  toJSON(): { readonly $tensor: string } {
+    return { $tensor: this.name };
+  }
 }
 
 /**

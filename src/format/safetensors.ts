@@ -117,9 +117,13 @@ export function headerSizeBytes(start: Uint8Array, fileSizeBytes: number): numbe
   if (givenBytes < LENGTH_BYTES) refuse('the file ends in its first 8 bytes', givenBytes);
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
+    const isZip = start[0] === 0x50 && start[1] === 0x4b;
     refuse(
-      `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
-        'this is no safetensors file, or its start is damaged',
+      isZip
+        ? 'this is a zip archive, as PyTorch and Lightning write: turn it into a checkpoint with ' +
+            "'highwater import', or importTorch from 'highwater/torch'"
+        : `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
+            'this is no safetensors file, or its start is damaged',
       0,
     );
   }
@@ -199,8 +203,8 @@ function readTensor(scanner: JsonScanner, name: string, position: number): Tenso
   const found: { dtype?: DType; shape?: readonly number[]; offsets?: readonly Unsigned[] } = {};
   scanner.object('a tensor, which begins with {', (key, keyPosition) => {
     if (key === 'dtype') found.dtype = readDType(scanner);
-    else if (key === 'shape') found.shape = readUnsigneds(scanner).map(({ value }) => value);
-    else if (key === 'data_offsets') found.offsets = readUnsigneds(scanner);
+    else if (key === 'shape') found.shape = readShape(scanner);
+    else if (key === 'data_offsets') found.offsets = readOffsets(scanner);
     else scanner.fail(`a tensor has no ${quote(key)}`, keyPosition);
   });
   const { dtype, shape, offsets } = found;
@@ -230,13 +234,23 @@ function readDType(scanner: JsonScanner): DType {
   return isDType(name) ? name : scanner.fail(`the dtype ${quote(name)} is not known`, start);
 }
 
-function readUnsigneds(scanner: JsonScanner): Unsigned[] {
-  const numbers: Unsigned[] = [];
+function readShape(scanner: JsonScanner): number[] {
+  const shape: number[] = [];
+  scanner.array('an array of numbers', () => shape.push(readUnsigned(scanner)));
+  return shape;
+}
+
+function readOffsets(scanner: JsonScanner): Unsigned[] {
+  const offsets: Unsigned[] = [];
   scanner.array('an array of numbers', () => {
     const position = scanner.next();
-    numbers.push({ value: scanner.unsigned('a whole number, not negative'), position });
+    offsets.push({ value: readUnsigned(scanner), position });
   });
-  return numbers;
+  return offsets;
+}
+
+function readUnsigned(scanner: JsonScanner): number {
+  return scanner.unsigned('a whole number, not negative');
 }
 
 /** Puts tensors in the order of their data, checks that they touch, and says how much they cover. */

@@ -1,5 +1,5 @@
 import type { LoadedTensor, StateGroup } from '../engines/engine.ts';
-import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { CheckpointFileError, HighwaterError } from '../errors.ts';
 import {
   type FileIndex,
   headerSizeBytes,
@@ -10,10 +10,17 @@ import { arrayOf } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
+import { atPath } from './error-at-path.ts';
 import type { HostTensor } from './user-values.ts';
 
 /** What is asked of a storage to read from it. */
 export type ReadStorage = Pick<Storage, 'stat' | 'read' | 'readParts'>;
+
+/** Most headers are smaller, and so come with the first read. */
+const FIRST_READ_BYTES = 8 * 1024;
+
+/** How much of a tensor {@link CheckpointReader.parts} reads at once. */
+const PART_BYTES = 8 * 2 ** 20;
 
 /** An open checkpoint: its header is read and checked, its tensors are read when asked for. */
 export class CheckpointReader {
@@ -40,19 +47,28 @@ export class CheckpointReader {
   /**
    * Reads and checks the header, nothing else.
    *
+   * @param sizeBytes of the file, when it has just been looked at: saves a look for each file of a long list.
    * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
    * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
    */
-  static async open(storage: ReadStorage, path: string): Promise<CheckpointReader> {
-    const sizeBytes = await fileSizeBytes(storage, path);
+  static async open(
+    storage: ReadStorage,
+    path: string,
+    sizeBytes?: number,
+  ): Promise<CheckpointReader> {
+    sizeBytes ??= await fileSizeBytes(storage, path);
     try {
-      const prefix = await storage.read(path, { offset: 0, length: 8 });
-      const headerBytes = headerSizeBytes(prefix, sizeBytes);
-      const header = await storage.read(path, { offset: 0, length: headerBytes });
+      const startBytes = Math.min(FIRST_READ_BYTES, sizeBytes);
+      const start = await storage.read(path, { offset: 0, length: startBytes });
+      const headerBytes = headerSizeBytes(start, sizeBytes);
+      const header =
+        headerBytes <= start.length
+          ? start
+          : await storage.read(path, { offset: 0, length: headerBytes });
       const index = readIndex(header, sizeBytes);
       return new CheckpointReader(storage, path, sizeBytes, index, await fastestChecksum());
     } catch (error) {
-      throw atPath(error, path);
+      throw atPath(error, path, 'read as a checkpoint');
     }
   }
 
@@ -96,6 +112,15 @@ export class CheckpointReader {
     return await this.#load(wanted);
   }
 
+  /** The bytes of one tensor of the {@link index}, verified. @throws CheckpointFileError for what is damaged. */
+  async read(tensor: StoredTensor): Promise<Uint8Array> {
+    let found = new Uint8Array();
+    await this.#readEach([tensor], (_, bytes) => {
+      found = bytes as Uint8Array<ArrayBuffer>;
+    });
+    return found;
+  }
+
   async #load(wanted: readonly StoredTensor[]): Promise<readonly LoadedTensor[]> {
     const loaded = new Array<LoadedTensor>(wanted.length);
     await this.#readEach(wanted, ({ group, name, dtype, shape }, bytes, i) => {
@@ -112,6 +137,28 @@ export class CheckpointReader {
       extras.set(name, { dtype, shape, data: arrayOf(dtype, bytes) });
     });
     return extras;
+  }
+
+  /**
+   * The bytes of one tensor in order, in parts of at most `partBytes` (a multiple of 8, default 8 MiB), so
+   * that no more than a part is in memory. Its checksum is verified once all is read: who takes the last part
+   * and asks for more has them verified.
+   *
+   * @throws CheckpointFileError naming the tensor and the byte that is wrong.
+   */
+  async *parts(tensor: StoredTensor, partBytes: number = PART_BYTES): AsyncGenerator<Uint8Array> {
+    const { offset, sizeBytes } = tensor;
+    let checksum = 0;
+    let done = 0;
+    while (done < sizeBytes) {
+      const length = Math.min(partBytes, sizeBytes - done);
+      const bytes = await this.#storage.read(this.path, { offset: offset + done, length });
+      done += bytes.length;
+      if (bytes.length < length) this.#refuseShort(tensor, done);
+      checksum = this.#checksum(bytes, checksum);
+      yield bytes;
+    }
+    this.#compare(tensor, checksum);
   }
 
   /** Reads everything and checks every checksum. @throws CheckpointFileError naming the tensor and byte. */
@@ -139,20 +186,25 @@ export class CheckpointReader {
   }
 
   #verify(tensor: StoredTensor, bytes: Uint8Array): void {
-    const { offset, sizeBytes, checksum } = tensor;
-    if (bytes.length !== sizeBytes) {
-      throw new CheckpointFileError(
-        `'${this.path}' ends inside tensor '${tensor.name}', at byte ${offset + bytes.length}.`,
-        { byteOffset: offset + bytes.length, details: { path: this.path, tensor: tensor.name } },
-      );
-    }
-    if (checksum !== undefined && this.#checksum(bytes) !== checksum) {
-      throw new CheckpointFileError(
-        `'${this.path}' is damaged: tensor '${tensor.name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
-          `does not match its checksum.`,
-        { byteOffset: offset, details: { path: this.path, tensor: tensor.name } },
-      );
-    }
+    if (bytes.length !== tensor.sizeBytes) this.#refuseShort(tensor, bytes.length);
+    if (tensor.checksum !== undefined) this.#compare(tensor, this.#checksum(bytes));
+  }
+
+  #refuseShort({ name, offset }: StoredTensor, foundBytes: number): never {
+    throw new CheckpointFileError(
+      `'${this.path}' ends inside tensor '${name}', at byte ${offset + foundBytes}.`,
+      { byteOffset: offset + foundBytes, details: { path: this.path, tensor: name } },
+    );
+  }
+
+  /** A file that Highwater did not write has no checksums. */
+  #compare({ name, offset, sizeBytes, checksum }: StoredTensor, found: number): void {
+    if (checksum === undefined || checksum === found) return;
+    throw new CheckpointFileError(
+      `'${this.path}' is damaged: tensor '${name}' (bytes ${offset} to ${offset + sizeBytes}) ` +
+        `does not match its checksum.`,
+      { byteOffset: offset, details: { path: this.path, tensor: name } },
+    );
   }
 }
 
@@ -171,15 +223,4 @@ async function fileSizeBytes(storage: ReadStorage, path: string): Promise<number
     );
   }
   return entry.sizeBytes;
-}
-
-/** The same error, its message naming the file: the format itself knows no paths. */
-function atPath(error: unknown, path: string): unknown {
-  if (!(error instanceof CheckpointFileError) || error instanceof StorageError) return error;
-  return new CheckpointFileError(`'${path}' cannot be read as a checkpoint: ${error.message}`, {
-    code: error.code as 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION',
-    byteOffset: error.byteOffset,
-    details: { ...error.details, path },
-    cause: error,
-  });
 }

@@ -1,3 +1,4 @@
+import { CheckpointFileError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
 import { CheckpointReader } from './checkpoint-reader.ts';
 import { fastestChecksum } from './checksum.ts';
@@ -82,9 +83,10 @@ async function isDone(
     const there = orderOf((await CheckpointReader.open(storage, path)).document);
     const here = orderOf(reader.document);
     return there.globalStep >= here.globalStep && there.sequence >= here.sequence;
-  } catch {
-    // A file that is no checkpoint is left alone.
-    return true;
+  } catch (error) {
+    // What is no checkpoint is left alone.
+    if (error instanceof CheckpointFileError) return true;
+    throw error;
   }
 }
 

@@ -5,19 +5,23 @@ import type { JournalLine } from './save-job.ts';
 /** Above this size a journal is trimmed to its newest half, in bytes. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
+/** The folder of a journal, in that of the checkpoints. */
+export const JOURNAL_FOLDER = '.highwater';
+
 /** Where the journal of a checkpoint folder lies. */
 export function journalPath(folder: string): string {
-  return `${folder}/.highwater/history.jsonl`;
+  return `${folder}/${JOURNAL_FOLDER}/history.jsonl`;
 }
 
-/** Appends what was decided. A journal that cannot be written loses nothing else, so it fails nobody. */
+/** Appends what was decided, with the time (`at`, ISO, UTC). A journal that cannot be written loses nothing else, so it fails nobody. */
 export async function appendJournal(
   storage: Storage,
   lines: readonly JournalLine[],
 ): Promise<void> {
   const texts = new Map<string, string>();
+  const at = new Date().toISOString();
   for (const { folder, line } of lines) {
-    texts.set(folder, `${texts.get(folder) ?? ''}${encodeJson(line)}\n`);
+    texts.set(folder, `${texts.get(folder) ?? ''}${encodeJson({ at, ...line })}\n`);
   }
   for (const [folder, text] of texts) {
     try {

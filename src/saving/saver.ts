@@ -90,6 +90,7 @@ export class Saver {
       pending.snapshot = await capture();
     } catch (error) {
       this.#drop(pending);
+      for (const name of pending.job.names) name.onFailed?.(name);
       this.#running ??= this.#run();
       throw error;
     }

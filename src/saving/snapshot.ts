@@ -1,11 +1,10 @@
 import type { EngineState, StateEntry } from '../engines/engine.ts';
-import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { ExtraTensor } from './user-values.ts';
+import type { ReadableTensor } from './write-checkpoint.ts';
 
 /** One tensor of a snapshot; its bytes are read when they are written. */
-export interface SnapshotTensor extends CheckpointTensor {
-  read(): Promise<Uint8Array>;
+export interface SnapshotTensor extends ReadableTensor {
   release(): void;
 }
 

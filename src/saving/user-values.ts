@@ -1,7 +1,7 @@
 import type { EngineTensors } from '../engines/engine.ts';
-import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import { arrayOf, type DType, dtypeOf } from '../format/dtype.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../format/json.ts';
+import type { ReadableTensor } from './write-checkpoint.ts';
 
 /** A tensor outside any engine: what an engine's tensor comes back as from a checkpoint's own values. */
 export interface HostTensor {
@@ -11,8 +11,7 @@ export interface HostTensor {
 }
 
 /** A tensor that a user hook put into a checkpoint. */
-export interface ExtraTensor extends CheckpointTensor {
-  read(): Promise<Uint8Array>;
+export interface ExtraTensor extends ReadableTensor {
   release(): void;
 }
 

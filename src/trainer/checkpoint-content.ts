@@ -3,6 +3,7 @@ import type { EngineState, StateEntry } from '../engines/engine.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { extractTensors } from '../saving/user-values.ts';
+import { VERSION } from '../version.ts';
 import type { FeedPosition } from './batch-feed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
@@ -15,9 +16,6 @@ import { type Progress, progressToJson } from './progress.ts';
 import type { RngState } from './rng.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
-
-/** The version that is written into checkpoints. */
-const VERSION = '0.1.0';
 
 /** Callbacks that have state, by their unique keys: equal ones get `#2`, `#3`… in order. */
 export function callbacksByKey(callbacks: readonly Callback[]): ReadonlyMap<string, Callback> {

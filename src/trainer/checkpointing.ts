@@ -1,9 +1,10 @@
 import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
-import type { HighwaterError } from '../errors.ts';
+import { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
+import { appendJournal } from '../saving/journal.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
@@ -53,18 +54,13 @@ export interface CheckpointSource {
   position(): { readonly epoch: number; readonly globalStep: number };
 }
 
-/** A file has got another name, or could not be saved. */
-interface Change {
-  readonly renamed?: readonly [from: string, to: string];
-  readonly unsaved?: PlannedSave;
-  /** Whose: its place among the owners. */
-  readonly owner?: number;
-}
-
 interface Submitted {
   readonly owner: CheckpointOwner;
   readonly decision: Decision;
 }
+
+/** How many lines for the journal may wait for a save. */
+const MOST_UNWRITTEN = 100;
 
 /**
  * Between the callbacks and the saver: collects what all callbacks decide in one hook, takes one snapshot,
@@ -85,6 +81,8 @@ export class Checkpointing {
   readonly #facts: SharedFacts;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
+  /** Of hooks that saved nothing: they go with the next save, or with the end. */
+  #unwritten: JournalLine[] = [];
 
   constructor(
     source: CheckpointSource,
@@ -98,7 +96,13 @@ export class Checkpointing {
     this.#saver = saver;
     this.#waits = waits;
     this.#ranks = ranks;
-    this.#facts = new SharedFacts(ranks, (change) => this.#apply(change as unknown as Change));
+    this.#facts = new SharedFacts(ranks, (happening) => {
+      if (happening.kind === 'saveFailed') {
+        source.owners[happening.owner]?.onSaveFailed(happening.save);
+        return;
+      }
+      for (const owner of source.owners) owner.renamePath(happening.from, happening.to);
+    });
   }
 
   /** Whether this process is the one that writes: rank 0. */
@@ -170,6 +174,7 @@ export class Checkpointing {
   async finish(): Promise<void> {
     const began = performance.now();
     await this.flush();
+    await this.#writeJournal();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
   }
@@ -179,6 +184,13 @@ export class Checkpointing {
     await this.#facts.round(async () => {
       if (this.isWriter) await this.#saver.flush();
     });
+  }
+
+  /** Nothing could be decided, since the storage did not answer. Throws that, unless it is taken as a failed save. */
+  notDecided(error: unknown): void {
+    const { saveFailed } = this.#source;
+    if (saveFailed === undefined || !isStorageFault(error)) throw error;
+    saveFailed(error);
   }
 
   /** Carries out a decision: with the others of this hook, or by itself outside a hook. */
@@ -196,11 +208,15 @@ export class Checkpointing {
     let submitted: readonly Submitted[] = [];
     await this.#facts.round(async () => {
       this.#saver.throwIfFailed();
-      this.#round = [];
+      submitted = this.#round = [];
       try {
         await decide();
+      } catch (error) {
+        for (const { owner, decision } of submitted) {
+          for (const save of decision.saves) owner.onSaveFailed(save);
+        }
+        throw error;
       } finally {
-        submitted = this.#round;
         this.#round = undefined;
       }
     });
@@ -212,10 +228,12 @@ export class Checkpointing {
       submitted.flatMap(({ owner, decision }) =>
         decision.saves.map((save): SaveName => {
           const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          const onFailed = ({ path, displaces = [] }: SaveName): void => {
-            const unsaved = { ...save, path, displaces } as unknown as JsonObject;
-            this.#facts.changed({ unsaved, owner: this.#source.owners.indexOf(owner) });
-          };
+          const onFailed = ({ path, displaces = [] }: SaveName): void =>
+            this.#facts.happened({
+              kind: 'saveFailed',
+              owner: this.#source.owners.indexOf(owner),
+              save: { ...save, path, displaces },
+            });
           return { ...save, weightsOnly, stateKey, onFailed };
         }),
       ),
@@ -227,6 +245,7 @@ export class Checkpointing {
     const removals = submitted
       .flatMap(({ decision }) => decision.removals)
       .filter(({ path }) => !isWanted(path));
+    this.#unwritten.push(...this.#journal(submitted));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
@@ -234,10 +253,10 @@ export class Checkpointing {
       const job: SaveJob = {
         names,
         removals,
-        journal: this.#journal(submitted),
+        journal: this.#unwritten.splice(0),
         isAwaited: this.#waits,
         ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
-        onRenamed: (from, to) => this.#facts.changed({ renamed: [from, to] }),
+        onRenamed: (from, to) => this.#facts.happened({ kind: 'renamed', from, to }),
         onDurable: async (report) => {
           this.#cost = withSave(this.#cost, report);
           for (const owner of owners) {
@@ -247,6 +266,8 @@ export class Checkpointing {
         },
       };
       await this.#carryOut(job);
+    } else if (this.#unwritten.length >= MOST_UNWRITTEN) {
+      await this.#writeJournal();
     }
     for (const { decision } of submitted) {
       if (decision.error !== undefined) throw this.#ranks.share(decision.error);
@@ -261,12 +282,10 @@ export class Checkpointing {
     });
   }
 
-  /** What the saver has done behind training, on rank 0, as every rank's callbacks hear of it. */
-  #apply({ renamed, unsaved, owner = 0 }: Change): void {
-    if (renamed !== undefined) {
-      for (const each of this.#source.owners) each.renamePath(...renamed);
-    }
-    if (unsaved !== undefined) this.#source.owners[owner]?.onSaveFailed(unsaved);
+  /** What hooks that saved nothing have noted. */
+  async #writeJournal(): Promise<void> {
+    const lines = this.#unwritten.splice(0);
+    if (this.isWriter) await appendJournal(this.storage, lines);
   }
 
   #journal(submitted: readonly Submitted[]): readonly JournalLine[] {
@@ -289,6 +308,11 @@ export class Checkpointing {
     };
     await this.#carryOut(job);
   }
+}
+
+/** By its code: another rank's error has lost its class. */
+function isStorageFault(error: unknown): error is HighwaterError {
+  return error instanceof HighwaterError && error.code.startsWith('STORAGE_');
 }
 
 /** Two callbacks may give one name (counter off): the later decides what it holds. */

@@ -143,10 +143,11 @@ export class FitLoop {
     await this.#agree();
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
-      if (this.#context.ranks.areMany) await this.#agree();
-      const isAborted = this.#agreed?.isAborted ?? this.#context.signal?.aborted;
-      const isBetweenHooks = this.ending === undefined && this.#progress.next !== 'finished';
-      if (isAborted && isBetweenHooks) throw this.#context.ranks.share(new Interrupted());
+      if (this.ending !== undefined) continue;
+      const { ranks, signal } = this.#context;
+      if (ranks.areMany) await this.#agree();
+      const isAborted = this.#agreed?.isAborted ?? signal?.aborted;
+      if (isAborted && this.#progress.next !== 'finished') throw ranks.share(new Interrupted());
     }
   }
 
@@ -282,8 +283,9 @@ export class FitLoop {
     const { module, hooks, metrics, ranks } = this.#context;
     const { batchesInEpoch, globalStep, tookStep } = this.#progress;
     const batchIdx = batchesInEpoch - 1;
-    const { batch, weight } = this.#batchDone ?? (await this.#nextBatch(batchIdx)) ?? {};
-    metrics.share = weight ?? 1 / ranks.count;
+    const fed = this.#batchDone ?? (await this.#nextBatch(batchIdx));
+    const { batch, weight = 1 / ranks.count } = fed ?? {};
+    metrics.share = weight;
     const { loss, names } = this.#ending;
     this.#scope(true);
     await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);

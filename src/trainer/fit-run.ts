@@ -154,9 +154,9 @@ export class FitRun implements Run {
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
     const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
-    const begin = (): Promise<void> =>
-      hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
     this.checkpointing.defaultFolder = await ranks.fromZero(async () => {
+      const begin = (): Promise<void> =>
+        hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
       await (found === undefined ? begin() : inFile(found.reader.path, begin));
       return found?.defaultFolder ?? this.#runFolders.defaultFolder() ?? '';
     });

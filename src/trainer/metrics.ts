@@ -387,8 +387,8 @@ function storedMetrics(state: JsonValue): StoredMetrics {
     if (!isTuple(entry, ['string', 'object', 'object'])) return false;
     const [, options, epoch, isBatchHook = true] =
       entry as unknown as StoredMetrics['train'][number];
-    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean' } = options ?? {};
-    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, isBatchHook];
+    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean', syncDist = false } = options ?? {};
+    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, syncDist, isBatchHook];
     const isReduction =
       REDUCTIONS.has(reduceFx) && flags.every((flag) => typeof flag === 'boolean');
     return isReduction && typeof epoch?.sum === 'number' && typeof epoch.weight === 'number';

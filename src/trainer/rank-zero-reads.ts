@@ -28,12 +28,10 @@ export function rankZeroReads(storage: ReadStorage, ranks: Ranks): ReadStorage {
   };
   return {
     read: (path, range) => inOrder(() => readShared(path, range)),
-    // One after the other: all ranks must get them in one order.
-    readParts: async (path, ranges, each) => {
-      for (const [i, range] of ranges.entries()) {
-        each(i, await inOrder(() => readShared(path, range)));
-      }
-    },
+    readParts: (path, ranges, each) =>
+      inOrder(async () => {
+        for (const [i, range] of ranges.entries()) each(i, await readShared(path, range));
+      }),
     stat: (path) =>
       inOrder(async () => {
         const found = await ranks.fromZero(

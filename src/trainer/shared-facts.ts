@@ -1,11 +1,19 @@
+import type { PlannedSave } from '../checkpoint/decide.ts';
 import type { JsonValue } from '../format/json.ts';
 import { errorFromJson, errorToJson } from './carried-error.ts';
 import type { Ranks } from './ranks.ts';
 
-/** What rank 0 learnt or did while it decided, in order. */
+/** What rank 0's saver found out about a file after it was decided on. */
+export type Happening =
+  | { readonly kind: 'renamed'; readonly from: string; readonly to: string }
+  /** `owner`: which of the callbacks, by its index. */
+  | { readonly kind: 'saveFailed'; readonly owner: number; readonly save: PlannedSave };
+
+/** What rank 0 learnt while it decided, and what has happened meanwhile, in order. */
 type Entry =
   | readonly ['fact', JsonValue]
-  | readonly ['changed', JsonValue]
+  | readonly ['refused', JsonValue]
+  | readonly ['happened', Happening]
   | readonly ['failed', JsonValue];
 
 /**
@@ -15,14 +23,14 @@ type Entry =
  */
 export class SharedFacts {
   readonly #ranks: Ranks;
-  readonly #apply: (change: JsonValue) => void;
+  readonly #apply: (happening: Happening) => void;
   /** Of the round that runs: being written on rank 0, being read on the others. */
   #entries: Entry[] | undefined;
   /** What has happened on rank 0 since the last round. */
   #between: Entry[] = [];
 
-  /** @param apply tells the callbacks of this rank of a change behind training. */
-  constructor(ranks: Ranks, apply: (change: JsonValue) => void) {
+  /** @param apply tells the callbacks of this rank what has happened to a file of theirs. */
+  constructor(ranks: Ranks, apply: (happening: Happening) => void) {
     this.#ranks = ranks;
     this.#apply = apply;
   }
@@ -32,15 +40,20 @@ export class SharedFacts {
     if (!this.#ranks.areMany) return await find();
     if (this.#entries === undefined) return await this.#ranks.fromZero(find);
     if (!this.#ranks.isZero) return this.#nextFact() as T;
-    const answer = await find();
-    this.#entries?.push(['fact', answer]);
-    return answer;
+    try {
+      const answer = await find();
+      this.#entries?.push(['fact', answer]);
+      return answer;
+    } catch (error) {
+      this.#entries?.push(['refused', errorToJson(error)]);
+      throw error;
+    }
   }
 
-  /** Rank 0's saver has changed something behind training: all callbacks hear of it, in the same order. */
-  changed(change: JsonValue): void {
-    this.#apply(change);
-    if (this.#ranks.areMany) (this.#entries ?? this.#between).push(['changed', change]);
+  /** Tells the callbacks of this rank, which is rank 0, and those of the others with the next round. */
+  happened(happening: Happening): void {
+    this.#apply(happening);
+    if (this.#ranks.areMany) (this.#entries ?? this.#between).push(['happened', happening]);
   }
 
   /** Decides on rank 0, then on the others with its facts; an error of rank 0 is one of every rank. */
@@ -62,13 +75,13 @@ export class SharedFacts {
       entries.push(['failed', errorToJson(error)]);
     }
     this.#entries = undefined;
-    await this.#ranks.broadcast(entries);
+    await this.#ranks.broadcast(entries as unknown as JsonValue);
     if (failure !== undefined) throw this.#ranks.share(failure.error);
   }
 
   async #follow(decide: () => Promise<void>): Promise<void> {
     const entries = (await this.#ranks.broadcast(null)) as unknown as Entry[];
-    const failed = entries.find(([kind]) => kind === 'failed');
+    const failed = entries.find((entry) => entry[0] === 'failed');
     this.#entries = [...entries];
     try {
       await decide();
@@ -76,17 +89,20 @@ export class SharedFacts {
       if (failed !== undefined) this.#ranks.share(error);
       throw error;
     } finally {
-      this.#applyChanges();
+      this.#applyAll();
       this.#entries = undefined;
     }
     if (failed !== undefined) throw this.#ranks.share(errorFromJson(failed[1]));
   }
 
   #nextFact(): JsonValue {
-    this.#applyChanges();
-    const [kind, value] = this.#entries?.shift() ?? [];
+    this.#applyAll();
+    const [kind, value] = (this.#entries?.shift() ?? []) as unknown as readonly [
+      Entry[0]?,
+      JsonValue?,
+    ];
     if (kind === 'fact') return value ?? null;
-    throw kind === 'failed'
+    throw kind === 'failed' || kind === 'refused'
       ? errorFromJson(value ?? null)
       : new Error(
           'This rank asked more than rank 0 did: callbacks must be the same on every rank.',
@@ -94,9 +110,10 @@ export class SharedFacts {
   }
 
   /** Those that come before the next fact. */
-  #applyChanges(): void {
-    while (this.#entries?.[0]?.[0] === 'changed') {
-      this.#apply(this.#entries.shift()?.[1] ?? null);
+  #applyAll(): void {
+    while (this.#entries?.[0]?.[0] === 'happened') {
+      const [, happening] = this.#entries.shift() as readonly ['happened', Happening];
+      this.#apply(happening);
     }
   }
 }

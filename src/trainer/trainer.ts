@@ -193,6 +193,10 @@ export class Trainer implements ModuleHost {
   /**
    * Saves the present state to a path; resolves when it is durable. Only inside `fit`, and on every rank.
    *
+   * A resume from it is exact: of a file that a hook saves, it begins with what the loop was doing by then, and that
+   * hook runs again: the batch (without its gradients), its `onTrainBatchEnd`, the validation, its `onValidationEnd`,
+   * the epoch's start or end. After `onTrainBatchEnd` of a batch that was over, the hook's `loss` is a number.
+   *
    * @throws HighwaterError (`SAVE_FAILED`) with the cause.
    */
   async saveCheckpoint(

@@ -29,6 +29,7 @@ const base = [
   'event-loop.ts',
   'each-at-once.ts',
   'native-crc32.ts',
+  'version.ts',
 ];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
 const implementations = ['storages/', 'strategies/', 'loggers/', 'callbacks/'];
@@ -37,6 +38,7 @@ const rules: readonly Rule[] = [
   { of: 'event-loop.ts', values: [] },
   { of: 'each-at-once.ts', values: [] },
   { of: 'native-crc32.ts', values: ['node:'], packages: 1 },
+  { of: 'version.ts', values: [] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
@@ -92,7 +94,27 @@ const rules: readonly Rule[] = [
     values: [...base, ...contracts, 'testing/', 'trainer/training-module.ts'],
     packages: 1,
   },
-  { of: 'cli/', values: ['node:', 'cli/', 'index.ts'] },
+  // Chooses the default storage, as `trainer/options.ts` does for the Trainer.
+  { of: 'inspection/place.ts', values: [...core, 'inspection/', 'storages/'] },
+  { of: 'inspection/', values: [...core, 'inspection/'] },
+  // Bytes of Python, without a place: it reads no file and makes no value that it was not asked for.
+  {
+    of: 'interop/torch/pickle/',
+    values: ['interop/torch/pickle/', 'format/', 'errors.ts'],
+  },
+  { of: 'interop/', values: [...core, 'interop/', 'inspection/place.ts'] },
+  // The public API: an export of its own for each kind of work, so that a command loads only what it needs.
+  {
+    of: 'cli/',
+    values: [
+      'node:',
+      'cli/',
+      'index.ts',
+      'inspection/index.ts',
+      'interop/index.ts',
+      'interop/torch/index.ts',
+    ],
+  },
   // Engines have an export of their own: their third party is an optional peer.
   {
     of: 'index.ts',
@@ -168,10 +190,27 @@ it.each([
   ['callbacks/a.ts', `import { ModelCheckpoint } from './model-checkpoint.ts';`],
   ['cli/a.ts', `import { Trainer } from '../trainer/trainer.ts';`],
   ['cli/a.ts', `import { Trainer } from 'highwater';`],
+  ['cli/a.ts', `import { CheckpointReader } from '../saving/checkpoint-reader.ts';`],
+  ['inspection/a.ts', `import { Trainer } from '../trainer/trainer.ts';`],
+  ['inspection/a.ts', `import { localFiles } from '../storages/local.ts';`],
   ['index.ts', `export { TfjsModule } from './engines/tfjs/index.ts';`],
   ['utils/a.ts', ''],
 ])('refuses in %s: %s', (file, text) => {
   expect(violations([[file, text]])).toHaveLength(1);
+});
+
+it('loads no engine and no Trainer with the highwater command, whatever it is asked', () => {
+  const loaded = new Set<string>(['cli/main.ts']);
+  for (const file of loaded) {
+    const text = readFileSync(`src/${file}`, 'utf8');
+    for (const [, isType, from, bare, dynamic] of text.matchAll(imports)) {
+      const name = from ?? bare ?? dynamic ?? '';
+      if (!isType && name.startsWith('.')) loaded.add(posix.join(posix.dirname(file), name));
+    }
+  }
+  expect(loaded).toContain('storages/local.ts');
+  const heavy = /^(?:engines|trainer|callbacks|loggers)\/|^index\.ts$/;
+  expect([...loaded].filter((file) => heavy.test(file))).toEqual([]);
 });
 
 it('lets types through where only types may pass', () => {

@@ -14,6 +14,7 @@ const DTYPES: readonly (readonly [DType, number, string])[] = [
   ['U64', 8, 'BigUint64Array'],
   ['I64', 8, 'BigInt64Array'],
   ['F64', 8, 'Float64Array'],
+  ['C64', 8, 'Float32Array'],
   ['F32', 4, 'Float32Array'],
   ['U32', 4, 'Uint32Array'],
   ['I32', 4, 'Int32Array'],
@@ -32,7 +33,7 @@ test.each(DTYPES)('%s takes %i bytes and is read as a %s', (dtype, bytes, array)
   expect(isDType(dtype)).toBe(true);
   expect(bytesPerElement(dtype)).toBe(bytes);
   expect(arrayOf(dtype, new Uint8Array(16)).constructor.name).toBe(array);
-  expect(arrayOf(dtype, new Uint8Array(16))).toHaveLength(16 / bytes);
+  expect(arrayOf(dtype, new Uint8Array(16))).toHaveLength((dtype === 'C64' ? 32 : 16) / bytes);
 });
 
 test('dtypes sort into the order of the reference', () => {

@@ -33,7 +33,7 @@ it('a checkpoint that is damaged in any way is refused at a byte of it, or gives
 });
 
 it('hostile files of 4 kB and 3 MB take a process with a heap of 64 MB no further', async () => {
-  const script = ['--max-old-space-size=64', '--import', 'tsx', 'test/hostile/fuzz.ts'];
+  const script = ['--max-old-space-size=64', '--import', 'tsx', 'scripts/fuzz.ts'];
   const args = ['--seconds', '3', '--seed', String(Date.now() % 1e9), '--json'];
   const { stdout } = await promisify(execFile)(process.execPath, [...script, ...args]);
   const result = JSON.parse(stdout) as Record<string, number>;

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { train } from '../inspection/runs.ts';
 
 // The package as a user gets it: packed, installed into an empty project, imported, type-checked.
 const project = mkdtempSync(join(tmpdir(), 'highwater-package-'));
@@ -65,7 +66,7 @@ beforeAll(() => {
   run('.', 'npm', 'pack', '--pack-destination', project);
   tarball = join(project, readdirSync(project).find((name) => name.endsWith('.tgz')) ?? '');
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }');
-  run(project, 'npm', 'install', '--offline', '--no-audit', '--no-fund', tarball);
+  run(project, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball);
 });
 afterAll(() => rmSync(project, { recursive: true }));
 
@@ -73,6 +74,15 @@ it('installs alone and its core needs no peer', () => {
   const installed = readdirSync(join(project, 'node_modules')).filter((name) => name[0] !== '.');
   expect(installed).toEqual(['highwater', ...Object.keys(manifest.dependencies)].sort());
   importAll(['highwater']);
+});
+
+it('brings the highwater command, which needs no peer either', async () => {
+  await train(join(project, 'run'), [0.5, 0.25], { saveTopK: 2 });
+  const highwater = (...args: string[]) =>
+    run(project, 'npx', '--no-install', 'highwater', ...args);
+  expect(highwater('--version')).toBe(`${manifest.version}\n`);
+  expect(highwater('ls', 'run')).toMatch(/^step=2\.ckpt .* 1 best .* whole$/m);
+  expect(highwater('verify', 'run')).toContain('all whole: 2 files');
 });
 
 it('type-checks in a strict consumer that has no Node types', () => {

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { anyConfiguration, CONFIGURATIONS } from './configuration.ts';
+import { anyConfiguration, CONFIGURATIONS, type Configuration } from './configuration.ts';
 import type { SavePoint } from './recorded-run.ts';
-import { stopAnywhere } from './stop-anywhere.ts';
+import { inNewProcess, stopAnywhere } from './stop-anywhere.ts';
 
 /** `npm run crash:resume` tries all points of many more; here a few of each. */
-const POINTS_EACH = 5;
+const POINTS_EACH = 3;
 
 /** Some points, spread over the run, of both kinds. */
 function some(points: readonly SavePoint[], count: number, from: number): readonly SavePoint[] {
@@ -27,6 +27,14 @@ describe('a run that is stopped at a checkpoint and resumed by a new Trainer', (
     },
   );
 
+  it('does so in a new process, too', async () => {
+    const configuration = CONFIGURATIONS['Adam of TensorFlow.js, with dropout'] as Configuration;
+    const choose = (all: readonly SavePoint[]): readonly SavePoint[] => some(all, 2, Math.random());
+    const { tried, problems } = await stopAnywhere(configuration, choose, inNewProcess);
+    expect(tried).toBe(2);
+    expect(problems).toEqual([]);
+  });
+
   it('does so for any configuration, at any point', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -37,7 +45,7 @@ describe('a run that is stopped at a checkpoint and resumed by a new Trainer', (
           expect(problems).toEqual([]);
         },
       ),
-      { numRuns: 6, endOnFailure: true },
+      { numRuns: 4, endOnFailure: true },
     );
   });
 });

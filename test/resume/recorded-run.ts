@@ -297,7 +297,7 @@ function valData({ valLoaders }: Configuration): readonly DataSource<Batch>[] {
 }
 
 /** All files, by their path; a link by what it leads to. */
-function filesIn(folder: string): ReadonlyMap<string, string> {
+export function filesIn(folder: string): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (entry.isDirectory()) continue;

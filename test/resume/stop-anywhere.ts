@@ -1,13 +1,18 @@
+import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { JsonObject } from '../../src/format/json.ts';
 import { readCheckpoint } from '../format/checkpoint-bytes.ts';
 import type { Configuration } from './configuration.ts';
-import { type RecordedRun, recordedRun, type SavePoint } from './recorded-run.ts';
+import { filesIn, type RecordedRun, recordedRun, type SavePoint } from './recorded-run.ts';
 
 /** Files that cost no disk, where there are such: what is durable is tested elsewhere. */
 const MEMORY = '/dev/shm';
+
+const TIME = /"at":"[^"]*",?/g;
 
 /** What came of it. */
 export interface Outcome {
@@ -20,11 +25,16 @@ export interface Outcome {
 
 /**
  * Trains once to the end; then, for each point that `choose` takes, puts the files back as they were there,
- * resumes with a new Trainer and module, and compares everything with what the unbroken run did from there on.
+ * resumes with a new Trainer and module (in this process, unless `resume` does otherwise), and compares everything with what the unbroken run did from there on.
  */
 export async function stopAnywhere(
   configuration: Configuration,
   choose: (points: readonly SavePoint[]) => readonly SavePoint[] = (points) => points,
+  resume: (
+    configuration: Configuration,
+    folder: string,
+    from: SavePoint,
+  ) => Promise<RecordedRun> = here,
 ): Promise<Outcome> {
   const root = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'highwater-stopped-'));
   try {
@@ -39,13 +49,32 @@ export async function stopAnywhere(
     for (const point of chosen) {
       rmSync(folder, { recursive: true });
       cpSync(point.copy, folder, { recursive: true, verbatimSymlinks: true });
-      const resumed = await recordedRun(configuration, { folder, copies: undefined, from: point });
+      const resumed = await resume(configuration, folder, point);
       problems.push(...compare(whole, resumed, point).map((what) => `from ${point.file}: ${what}`));
     }
     return { points: whole.points.length, tried: chosen.length, problems };
   } finally {
     rmSync(root, { recursive: true });
   }
+}
+
+function here(configuration: Configuration, folder: string, from: SavePoint): Promise<RecordedRun> {
+  return recordedRun(configuration, { folder, copies: undefined, from });
+}
+
+/** As {@link stopAnywhere} resumes by itself, but in a process of its own. */
+export async function inNewProcess(
+  configuration: Configuration,
+  folder: string,
+  from: SavePoint,
+): Promise<RecordedRun> {
+  const script = fileURLToPath(new URL('./resume-process.ts', import.meta.url));
+  const given = JSON.stringify({ configuration, folder, from });
+  const run = promisify(execFile);
+  const { stdout } = await run(process.execPath, ['--import', 'tsx', script, given], {
+    maxBuffer: 2 ** 28,
+  });
+  return { ...JSON.parse(stdout), files: filesIn(folder), points: [] };
 }
 
 function compare(whole: RecordedRun, resumed: RecordedRun, point: SavePoint): string[] {
@@ -67,13 +96,16 @@ function compare(whole: RecordedRun, resumed: RecordedRun, point: SavePoint): st
     // Earlier points are not put back.
     if (path.startsWith('points/') && (isOver || point.isInside || path < point.file)) continue;
     const [before, after] = [whole, resumed].map(({ files }) => {
-      const file = files.get(path);
+      // A journal tells the time of day of each line.
+      const isJournal = path.endsWith('/history.jsonl');
+      const file = isJournal ? files.get(path)?.replaceAll(TIME, '') : files.get(path);
       return (point.isInside || isOver) && path.endsWith('.ckpt') ? withoutCounts(file) : file;
     });
     if (before === after) continue;
     problems.push(`${path} differs:\n${difference(before, after)}`);
   }
-  problems.push(...resumed.warnings.filter((text) => !/cannot be exact/.test(text)));
+  const isNew = (text: string): boolean => !whole.warnings.includes(text);
+  problems.push(...resumed.warnings.filter((text) => isNew(text) && !/cannot be exact/.test(text)));
   return problems;
 }
 

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   ModelCheckpoint,
   type ModelCheckpointOptions,
@@ -134,4 +134,91 @@ it('a hostile state removes nothing outside its folder', async () => {
   expect(error).toBeUndefined();
   expect(new TextDecoder().decode(await storage.read('/etc/passwd'))).toBe('root');
   expect(new TextDecoder().decode(await storage.read('/x.ckpt'))).toBe('precious');
+});
+
+describe("with onSaveError: 'warn'", () => {
+  /** A memory in which nothing can be written under these names. */
+  function refusing(...paths: readonly string[]): Storage {
+    const storage = memoryFiles();
+    const full = (path: string): Promise<never> =>
+      Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`));
+    return {
+      ...storage,
+      writer: (path) => (paths.includes(path) ? full(path) : storage.writer(path)),
+      link: (from, to, how) => (paths.includes(to) ? full(to) : storage.link(from, to, how)),
+    };
+  }
+
+  async function warned(
+    storage: Storage,
+    options: ModelCheckpointOptions,
+    trainer: TrainerOptions = {},
+  ): Promise<{ checkpoint: ModelCheckpoint; warnings: string[]; steps: number }> {
+    const warnings: string[] = [];
+    const console = { info() {}, warn: (message: string) => warnings.push(message) };
+    const how = { onSaveError: 'warn', console, ...trainer } as const;
+    const { checkpoint, error, steps } = await train(storage, options, how);
+    expect(error).toBeUndefined();
+    return { checkpoint, warnings, steps };
+  }
+
+  it.each([true, false])(
+    'training goes on, and each failed save is one warning (asyncSave: %s)',
+    async (asyncSave) => {
+      const storage = refusing('/c/step=2.ckpt', '/c/step=3.ckpt');
+      const { warnings, steps } = await warned(storage, { filename: '{step}' }, { asyncSave });
+      expect(steps).toBe(5);
+      expect(warnings).toEqual([
+        expect.stringMatching(/^Saving '\/c\/step=2\.ckpt' failed: .* Training goes on\.$/),
+        expect.stringMatching(/^Saving '\/c\/step=3\.ckpt' failed: .* Training goes on\.$/),
+      ]);
+      expect(await names(storage)).toEqual(['/c/step=5.ckpt']);
+    },
+  );
+
+  it('the callback keeps what it kept before', async () => {
+    const storage = refusing('/c/step=4.ckpt', '/c/step=5.ckpt');
+    const options = { monitor: 'loss', mode: 'max', saveTopK: 2, filename: '{step}' } as const;
+    const { checkpoint } = await warned(storage, options);
+    expect([...checkpoint.bestKModels]).toEqual([
+      ['/c/step=3.ckpt', 3],
+      ['/c/step=2.ckpt', 2],
+    ]);
+    expect(checkpoint.bestModelPath).toBe('/c/step=3.ckpt');
+    expect(await names(storage)).toEqual(['/c/step=2.ckpt', '/c/step=3.ckpt']);
+  });
+
+  it('removes later what a save that failed half-way was to remove', async () => {
+    const storage = refusing('/c/last-step=3.ckpt');
+    class Named extends ModelCheckpoint {
+      override CHECKPOINT_NAME_LAST = 'last-{step}';
+    }
+    const checkpoint = new Named({
+      dirpath: '/c',
+      everyNTrainSteps: 1,
+      filename: 'new-{step}',
+      saveLast: true,
+    });
+    const { warnings } = await warned(storage, {}, { callbacks: checkpoint });
+    expect(warnings).toHaveLength(1);
+    // Step 3 was to remove the files of step 2.
+    expect(await names(storage)).toEqual(['/c/last-step=5.ckpt', '/c/new-step=5.ckpt']);
+  });
+
+  it('what the user asks to save still throws', async () => {
+    const storage = refusing('/c/mine.ckpt');
+    let thrown: unknown;
+    await warned(
+      storage,
+      { filename: '{step}' },
+      {
+        callbacks: {
+          async onTrainStart(trainer: Trainer) {
+            thrown = await trainer.saveCheckpoint('/c/mine.ckpt').catch((error: unknown) => error);
+          },
+        } as never,
+      },
+    );
+    expect(thrown).toMatchObject({ code: 'SAVE_FAILED', details: { path: '/c/mine.ckpt' } });
+  });
 });

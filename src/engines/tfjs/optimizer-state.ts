@@ -82,9 +82,9 @@ export function planOptimizer(
 ): void {
   const className = optimizer.getClassName();
   if (meta.className !== className) {
-    plan.refuse(
-      `optimizer: ${className} in the module, ${String(meta.className)} in the checkpoint`,
-    );
+    const stored =
+      typeof meta.className === 'string' ? meta.className : JSON.stringify(meta.className);
+    plan.refuse(`optimizer: ${className} in the module, ${stored} in the checkpoint`);
     plan.ignore('optimizer');
     return;
   }

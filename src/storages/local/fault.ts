@@ -14,7 +14,7 @@ const retry = 'Highwater can try again; if it stays, look at the machine and its
 const noRight: Meaning = {
   kind: 'Permission',
   reason: 'this user may not do that',
-  advice: 'Give the user that trains the right to write there, or choose another dirpath.',
+  advice: 'Give this user the right to it, or choose another place.',
 };
 const brokenDisk: Meaning = {
   kind: 'Other',

@@ -3,6 +3,9 @@ import type { ByteRange } from '../storage.ts';
 import { systemError } from './fault.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 
+/** So little is allotted without a look at the file's size. */
+const SMALL_BYTES = 64 * 1024;
+
 /** One call reads less than 2 GiB. */
 const MAX_BYTES = 2 ** 30;
 
@@ -32,8 +35,7 @@ export async function readParts(
   ranges.forEach(checkRange);
   const file = await fs.open(path, 'read');
   try {
-    const { kind, sizeBytes } = await file.status();
-    if (kind === 'folder') throw systemError('EISDIR');
+    const sizeBytes = isSmall(ranges) ? Number.POSITIVE_INFINITY : await sizeOf(file);
     const atOnce = Math.min(PARALLEL_READS, ranges.length);
     await eachAtOnce(ranges.entries(), atOnce, async ([i, { offset, length }]) => {
       // Not zeroed: all of it is written over. Memory that was let go comes back without a page fault.
@@ -43,6 +45,22 @@ export async function readParts(
   } finally {
     await file.close();
   }
+}
+
+/** To read nothing from a folder would be no error, so that is looked at. */
+function isSmall(ranges: readonly ByteRange[]): boolean {
+  const lengths = ranges.map(({ length }) => length);
+  return lengths.every((length) => length > 0) && sum(lengths) <= SMALL_BYTES;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+async function sizeOf(file: OpenFile): Promise<number> {
+  const { kind, sizeBytes } = await file.status();
+  if (kind === 'folder') throw systemError('EISDIR');
+  return sizeBytes;
 }
 
 async function fill(

@@ -1,4 +1,3 @@
-import type { ModelCheckpoint } from '../../../src/index.ts';
 import type { SaveReport } from '../../../src/saving/save-job.ts';
 import { systemError } from '../../../src/storages/local/fault.ts';
 import type { FileSystem } from '../../../src/storages/local/file-system.ts';
@@ -9,7 +8,7 @@ import { modelFiles } from './model-files.ts';
 import { type DiskState, PowerCut, restarted } from './power-cut.ts';
 import { NOTHING, type Promised, Promises } from './promises.ts';
 import { checkpointsOn, type StoredCheckpoint, storedCheckpoint } from './stored-checkpoint.ts';
-import { epochsOf, type Outcome, train, type Workload } from './training.ts';
+import { epochsOf, keptBy, type Outcome, train, type Workload } from './training.ts';
 
 export interface Exploration {
   readonly workload: string;
@@ -214,11 +213,6 @@ async function recover(workload: Workload, state: DiskState): Promise<Recovery> 
     temporaries: temporariesIn(root),
     resumedStep: typeof source === 'object' ? source.step : 0,
   };
-}
-
-/** The files that a callback counts as its own. */
-function keptBy({ bestKModels, bestModelPath, lastModelPath }: ModelCheckpoint): string[] {
-  return [...bestKModels.keys(), bestModelPath, lastModelPath].filter((path) => path !== '');
 }
 
 /** The same for two crashes from which the same follows. */

@@ -131,3 +131,8 @@ export async function train(workload: Workload, options: TrainingOptions): Promi
 }
 
 export const epochsOf = ({ losses }: Workload): number => Math.ceil(losses.length / BATCHES);
+
+/** The files that a callback counts as its own. */
+export function keptBy({ bestKModels, bestModelPath, lastModelPath }: ModelCheckpoint): string[] {
+  return [...bestKModels.keys(), bestModelPath, lastModelPath].filter((path) => path !== '');
+}

@@ -6,11 +6,11 @@
  */
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
-import { type TensorWithBytes, writeCheckpoint } from '../format/checkpoint-bytes.ts';
-import { HOSTILE, pathsIn, replaceAt } from './hostile-values.ts';
-import { anyDamage, damaged } from './mutate-bytes.ts';
-import { complaintOf, contentOf } from './read-damaged.ts';
-import { RichRun } from './rich-run.ts';
+import { type TensorWithBytes, writeCheckpoint } from '../test/format/checkpoint-bytes.ts';
+import { HOSTILE, pathsIn, replaceAt } from '../test/hostile/hostile-values.ts';
+import { anyDamage, damaged } from '../test/hostile/mutate-bytes.ts';
+import { complaintOf, contentOf } from '../test/hostile/read-damaged.ts';
+import { RichRun } from '../test/hostile/rich-run.ts';
 
 /** A file that is refused takes a moment, however large it says it is. */
 const MOST_MS = 5_000;

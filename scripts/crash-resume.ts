@@ -5,8 +5,8 @@
  */
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
-import { anyConfiguration, CONFIGURATIONS } from './configuration.ts';
-import { stopAnywhere } from './stop-anywhere.ts';
+import { anyConfiguration, CONFIGURATIONS } from '../test/resume/configuration.ts';
+import { stopAnywhere } from '../test/resume/stop-anywhere.ts';
 
 const { values } = parseArgs({
   options: {

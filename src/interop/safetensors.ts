@@ -1,0 +1,34 @@
+import { encodeHeader } from '../format/safetensors.ts';
+import { layOut } from '../format/tensor-layout.ts';
+import { placeOf } from '../inspection/place.ts';
+import { writeFile } from '../saving/write-file.ts';
+import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
+
+/**
+ * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
+ * safetensors file as it is; this leaves out the rest, and converts.) Whole, durable and under its name when
+ * this resolves; at most 40 MB and the two largest weights
+ * are in memory at a time.
+ *
+ * @param from a checkpoint of Highwater, or any safetensors file.
+ * @throws CheckpointFileError (`CHECKPOINT_INVALID`) for what is damaged; MisconfigurationError
+ * (`MISCONFIGURATION`) for a conversion that does not fit; StorageError (`STORAGE_CONFLICT`) when the name is
+ * taken.
+ */
+export async function exportSafetensors(
+  from: string | URL,
+  to: string | URL,
+  options: ExportOptions = {},
+): Promise<void> {
+  const { weights } = await openWeights(from, options);
+  const { storage, path } = await placeOf(to, options);
+  const layout = layOut(weights);
+  const header = encodeHeader(weights, {}, layout);
+  const sizeBytes = header.length + layout.dataBytes;
+  const replace = options.replace ?? false;
+  await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
+    await writer.write([header]);
+    const ordered = layout.order.map((index) => weights[index] as Weight);
+    await writeWeights(writer, ordered);
+  });
+}

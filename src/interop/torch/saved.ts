@@ -1,0 +1,87 @@
+import { CheckpointFileError, MisconfigurationError } from '../../errors.ts';
+import { quote } from '../../format/json-scanner.ts';
+import { isLightning } from './lightning.ts';
+import { PyDict, type PyValue } from './pickle/python-values.ts';
+import { TorchTensor } from './tensor.ts';
+
+/** The longest name of a weight. */
+const MAX_NAME_LENGTH = 4096;
+
+/** What `torch.save` was given, taken apart. */
+export interface Saved {
+  readonly by: 'pytorch' | 'lightning';
+  /** In the order of the state dict. */
+  readonly weights: readonly { readonly name: string; readonly tensor: TorchTensor }[];
+  /** What was saved beside the weights; empty for a plain state dict. */
+  readonly rest: PyDict;
+  readonly leftOut: readonly string[];
+}
+
+/**
+ * Finds the weights. A dict of tensors is a state dict, and a checkpoint of Lightning has one; of anything else
+ * the caller must say where it is, since nothing is guessed.
+ *
+ * @throws MisconfigurationError when that was not said, or is not so; CheckpointFileError for what has no weights.
+ */
+export function savedBy(value: PyValue, stateDict: string | undefined): Saved {
+  if (!(value instanceof PyDict)) {
+    throw new CheckpointFileError(
+      `it holds ${nameOf(value)}, and weights come as a dict of tensors: in Python, save model.state_dict()`,
+    );
+  }
+  if (stateDict === undefined && isLightning(value)) return apart(value, 'state_dict', 'lightning');
+  if (stateDict !== undefined) {
+    if (value.get(stateDict) instanceof PyDict) return apart(value, stateDict, 'pytorch');
+    throw new MisconfigurationError(
+      `stateDict: there is no dict under ${quote(stateDict)}. There are ${candidates(value)}.`,
+      { details: { stateDict } },
+    );
+  }
+  const isStateDict = [...value.entries].every(
+    ([key, item]) => item instanceof TorchTensor || isExtraState(key),
+  );
+  if (isStateDict) return { by: 'pytorch', rest: new PyDict(), ...weightsOf(value) };
+  throw new MisconfigurationError(
+    `The file holds more than weights. Say under which key they are, as stateDict: 'model'. There are ` +
+      `${candidates(value)}.`,
+  );
+}
+
+function apart(value: PyDict, key: string, by: Saved['by']): Saved {
+  const rest = PyDict.of([...value.entries].filter(([name]) => name !== key));
+  return { by, rest, ...weightsOf(value.get(key) as PyDict) };
+}
+
+function weightsOf(dict: PyDict): Pick<Saved, 'weights' | 'leftOut'> {
+  const weights: { name: string; tensor: TorchTensor }[] = [];
+  const leftOut: string[] = [];
+  for (const [name, tensor] of dict.entries) {
+    if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH) {
+      throw new CheckpointFileError(
+        `the name of a weight is ${typeof name === 'string' ? `${name.length} letters long` : 'no text'}`,
+      );
+    }
+    if (tensor instanceof TorchTensor) weights.push({ name, tensor });
+    else leftOut.push(`${name} (${nameOf(tensor)} among the weights)`);
+  }
+  return { weights, leftOut };
+}
+
+/** What `torch.nn.Module.get_extra_state` gave: of any kind. */
+function isExtraState(key: PyValue): boolean {
+  return typeof key === 'string' && key.endsWith('_extra_state');
+}
+
+/** The keys under which there are dicts. */
+function candidates(value: PyDict): string {
+  const keys = [...value.entries].flatMap(([key, item]) =>
+    typeof key === 'string' && item instanceof PyDict ? [quote(key)] : [],
+  );
+  return keys.length === 0 ? 'no dicts in it' : `dicts under ${keys.slice(0, 20).join(', ')}`;
+}
+
+function nameOf(value: PyValue): string {
+  if (value === null) return 'None';
+  if (value instanceof TorchTensor) return 'a tensor';
+  return typeof value === 'object' ? `a ${value.constructor.name}` : `a ${typeof value}`;
+}
