@@ -21,7 +21,7 @@ const PARALLEL_READS = 4;
  * From how many bytes on the storage is asked to read and check at once: below, starting threads takes
  * longer than the reading.
  */
-const WORTH_THREADS_BYTES = 8 * 2 ** 20;
+export const WORTH_THREADS_BYTES: number = 8 * 2 ** 20;
 
 /** Most headers are smaller, and so come with the first read. */
 const FIRST_READ_BYTES = 8 * 1024;

@@ -1,6 +1,7 @@
 import { CheckpointFileError, MisconfigurationError } from '../../errors.ts';
 import { bytesPerElement } from '../../format/dtype.ts';
 import { quote } from '../../format/json-scanner.ts';
+import { WORTH_THREADS_BYTES } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { eachAtOnce } from '../../saving/each-at-once.ts';
 import { gather } from '../strided.ts';
@@ -117,9 +118,12 @@ export class TensorReader {
         failures.set(i, error);
       }
     };
-    const isRead = await files.readChecked(path, ranges, (i, { bytes, checksum }) => {
-      check(i, bytes, () => checksum);
-    });
+    const totalBytes = ranges.reduce((sum, { length }) => sum + length, 0);
+    const isRead =
+      totalBytes >= WORTH_THREADS_BYTES &&
+      (await files.readChecked(path, ranges, (i, { bytes, checksum }) => {
+        check(i, bytes, () => checksum);
+      }));
     if (!isRead) {
       const checksumOf = await fastestChecksum();
       await eachAtOnce(ranges.entries(), PARALLEL_READS, async ([i, range]) => {
