@@ -29,29 +29,36 @@ export function table(
   rows: readonly (readonly (Cell | string)[])[],
   paint: Paint,
 ): string {
-  const cells = rows.map((row) => row.map(cleaned));
+  const cells = rows.map((row) => row.map(measured));
+  const titles = columns.map(({ title }) => measured({ text: title, style: 'dim' }));
   const used = [...columns.keys()].filter((i) => cells.some((row) => (row[i]?.text ?? '') !== ''));
-  const widths = new Map(
-    used.map((i) => [
-      i,
-      Math.max(
-        widthOf(columns[i]?.title ?? ''),
-        ...cells.map((row) => widthOf(row[i]?.text ?? '')),
-      ),
-    ]),
+  const widths = columns.map((_, i) =>
+    cells.reduce((most, row) => Math.max(most, row[i]?.width ?? 0), titles[i]?.width ?? 0),
   );
-  const line = (row: readonly Cell[]): string =>
+  const last = used.at(-1);
+  const line = (row: readonly MeasuredCell[]): string =>
     used
-      .map((i, place) => {
-        const { text, style } = row[i] ?? { text: '' };
-        const space = ' '.repeat((widths.get(i) ?? 0) - widthOf(text));
+      .map((i) => {
+        const { text, style, width } = row[i] ?? NO_CELL;
+        const space = ' '.repeat((widths[i] as number) - width);
         if (columns[i]?.align === 'right') return space + paint(style, text);
-        return paint(style, text) + (place === used.length - 1 ? '' : space);
+        return paint(style, text) + (i === last ? '' : space);
       })
       .join(GAP)
       .trimEnd();
-  const titles = columns.map(({ title }): Cell => ({ text: printable(title), style: 'dim' }));
-  return [line(titles), ...cells.map(line)].join('\n');
+  return [titles, ...cells].map(line).join('\n');
+}
+
+/** A cell as it is printed, and the columns that it takes. */
+interface MeasuredCell extends Cell {
+  readonly width: number;
+}
+
+const NO_CELL: MeasuredCell = { text: '', width: 0 };
+
+function measured(cell: Cell | string): MeasuredCell {
+  const { text, style } = cleaned(cell);
+  return { text, style, width: widthOf(text) };
 }
 
 /** Lines of names and what they stand for, indented, without a line break at the end. */

@@ -33,6 +33,8 @@ export type Refuse = (message: string, position: number) => never;
 export class JsonScanner {
   readonly #text: string;
   readonly #refuse: Refuse;
+  /** Of the objects being read, the outermost first; of each the first few. */
+  readonly #keys: string[] = [];
   #position = 0;
 
   constructor(text: string, refuse: Refuse) {
@@ -68,19 +70,21 @@ export class JsonScanner {
   object(what: string, read: (key: string, keyPosition: number) => void): void {
     if (!this.#take(OPEN_BRACE)) this.#unexpected(what);
     if (this.#take(CLOSE_BRACE)) return;
-    const few: string[] = [];
+    // The keys of the objects that this one lies in stand before its own.
+    const before = this.#keys.length;
     let many: Set<string> | undefined;
     do {
       const keyPosition = this.next();
       const key = this.string('a key in double quotes');
       if (key === '__proto__') this.fail('the key "__proto__" is not allowed', keyPosition);
-      if (many?.has(key) ?? few.includes(key))
+      if (many?.has(key) ?? this.#keys.includes(key, before))
         this.fail(`the key ${quote(key)} stands twice`, keyPosition);
       if (many !== undefined) many.add(key);
-      else if (few.push(key) > FEW_KEYS) many = new Set(few);
+      else if (this.#keys.push(key) - before > FEW_KEYS) many = new Set(this.#keys.slice(before));
       if (!this.#take(COLON)) this.#unexpected("':'");
       read(key, keyPosition);
     } while (this.#take(COMMA));
+    this.#keys.length = before;
     if (!this.#take(CLOSE_BRACE)) this.#unexpected("',' or '}'");
   }
 

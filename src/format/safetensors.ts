@@ -203,8 +203,8 @@ function readTensor(scanner: JsonScanner, name: string, position: number): Tenso
   const found: { dtype?: DType; shape?: readonly number[]; offsets?: readonly Unsigned[] } = {};
   scanner.object('a tensor, which begins with {', (key, keyPosition) => {
     if (key === 'dtype') found.dtype = readDType(scanner);
-    else if (key === 'shape') found.shape = readUnsigneds(scanner).map(({ value }) => value);
-    else if (key === 'data_offsets') found.offsets = readUnsigneds(scanner);
+    else if (key === 'shape') found.shape = readShape(scanner);
+    else if (key === 'data_offsets') found.offsets = readOffsets(scanner);
     else scanner.fail(`a tensor has no ${quote(key)}`, keyPosition);
   });
   const { dtype, shape, offsets } = found;
@@ -234,13 +234,23 @@ function readDType(scanner: JsonScanner): DType {
   return isDType(name) ? name : scanner.fail(`the dtype ${quote(name)} is not known`, start);
 }
 
-function readUnsigneds(scanner: JsonScanner): Unsigned[] {
-  const numbers: Unsigned[] = [];
+function readShape(scanner: JsonScanner): number[] {
+  const shape: number[] = [];
+  scanner.array('an array of numbers', () => shape.push(readUnsigned(scanner)));
+  return shape;
+}
+
+function readOffsets(scanner: JsonScanner): Unsigned[] {
+  const offsets: Unsigned[] = [];
   scanner.array('an array of numbers', () => {
     const position = scanner.next();
-    numbers.push({ value: scanner.unsigned('a whole number, not negative'), position });
+    offsets.push({ value: readUnsigned(scanner), position });
   });
-  return numbers;
+  return offsets;
+}
+
+function readUnsigned(scanner: JsonScanner): number {
+  return scanner.unsigned('a whole number, not negative');
 }
 
 /** Puts tensors in the order of their data, checks that they touch, and says how much they cover. */

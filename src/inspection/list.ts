@@ -2,12 +2,14 @@ import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts'
 import type { JsonObject } from '../format/json.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { eachAtOnce } from '../saving/each-at-once.ts';
+import { JOURNAL_FOLDER } from '../saving/journal.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { lastPart } from './stored-document.ts';
+import { folderOf, lastPart } from './stored-document.ts';
 import {
   bareSummary,
   type CheckpointSummary,
+  groupedByFolder,
   oldestFirst,
   problemState,
   ranked,
@@ -43,24 +45,32 @@ export async function listCheckpoints(
 ): Promise<CheckpointListing> {
   const { storage, path } = await placeOf(folder, options);
   await checkFolder(storage, path);
-  const byFolder = new Map<string, UnrankedSummary[]>();
+  const found: UnrankedSummary[] = [];
+  const journalFolders = new Set<string>();
   // One text for equal keys: each is a part of its file's header, which it would keep in memory.
   const keys = new Map<string | undefined, string | undefined>();
-  await eachAtOnce(filesBelow(storage, path), AT_ONCE, async (entry) => {
-    const found = await summarize(storage, entry);
-    if (found === undefined) return;
-    if (!keys.has(found.rankedAs)) keys.set(found.rankedAs, found.rankedAs);
-    const summary = { ...found, rankedAs: keys.get(found.rankedAs) };
-    const parent = entry.path.slice(0, entry.path.length - lastPart(entry.path).length);
-    const siblings = byFolder.get(parent);
-    if (siblings === undefined) byFolder.set(parent, [summary]);
-    else siblings.push(summary);
+  await eachAtOnce(filesBelow(storage, path, journalFolders), AT_ONCE, async (entry) => {
+    const summary = await summarize(storage, entry);
+    if (summary === undefined) return;
+    const { rankedAs } = summary;
+    if (!keys.has(rankedAs)) keys.set(rankedAs, rankedAs);
+    found.push({ ...summary, rankedAs: keys.get(rankedAs) });
   });
-  const folders = [...byFolder.keys()].sort();
-  const checkpoints = folders.flatMap((parent) =>
-    ranked((byFolder.get(parent) as UnrankedSummary[]).sort(oldestFirst)),
+  const byFolder = groupedByFolder(
+    found.map((summary) => ({ ...summary, folder: savingFolder(summary.folder, journalFolders) })),
   );
+  const checkpoints = [...byFolder.keys()]
+    .sort()
+    .flatMap((folder) => ranked((byFolder.get(folder) ?? []).sort(oldestFirst)));
   return { folder: path, checkpoints };
+}
+
+/** Names may make folders: then their callback saves further up, where its journal is. */
+function savingFolder(folder: string, journalFolders: ReadonlySet<string>): string {
+  for (let place = folder; place !== ''; place = folderOf(place)) {
+    if (journalFolders.has(place)) return place;
+  }
+  return folder;
 }
 
 async function checkFolder(storage: Storage, path: string): Promise<void> {
@@ -73,14 +83,23 @@ async function checkFolder(storage: Storage, path: string): Promise<void> {
   }
 }
 
-/** The files that may be checkpoints, links to files among them. */
-export async function* filesBelow(storage: Storage, folder: string): AsyncGenerator<StorageEntry> {
+/**
+ * The files that may be checkpoints, links to files among them. The folders that turn out to hold a journal are
+ * added to `journalFolders`.
+ */
+export async function* filesBelow(
+  storage: Storage,
+  folder: string,
+  journalFolders?: Set<string>,
+): AsyncGenerator<StorageEntry> {
   for await (const entry of storage.list(folder)) {
     const name = lastPart(entry.path);
     if (entry.kind !== 'folder') {
       if (CHECKPOINT_NAME.test(name)) yield entry;
+    } else if (name === JOURNAL_FOLDER) {
+      journalFolders?.add(folder);
     } else if (!name.startsWith('.') && name !== 'node_modules') {
-      yield* filesBelow(storage, entry.path);
+      yield* filesBelow(storage, entry.path, journalFolders);
     }
   }
 }

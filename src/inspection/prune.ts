@@ -7,7 +7,7 @@ import { listCheckpoints } from './list.ts';
 import { placeOf, type StorageOptions } from './place.ts';
 import { decidePrune, type PrunePlan, type PruneRules, type PruneStep } from './prune-plan.ts';
 import { journalFolder } from './read-history.ts';
-import type { CheckpointSummary } from './summary.ts';
+import { groupedByFolder } from './summary.ts';
 
 /** The plan for one folder. */
 export interface FolderPlan extends PrunePlan {
@@ -35,15 +35,8 @@ export async function planPrune(
   options: StorageOptions = {},
 ): Promise<readonly FolderPlan[]> {
   const { checkpoints } = await listCheckpoints(folder, options);
-  const byFolder = new Map<string, CheckpointSummary[]>();
-  for (const checkpoint of checkpoints) {
-    const place = checkpoint.path.slice(0, -checkpoint.name.length - 1);
-    const siblings = byFolder.get(place);
-    if (siblings === undefined) byFolder.set(place, [checkpoint]);
-    else siblings.push(checkpoint);
-  }
   const nowMs = Date.now();
-  const plans = [...byFolder].map(([place, inside]) => ({
+  const plans = [...groupedByFolder(checkpoints)].map(([place, inside]) => ({
     folder: place,
     ...decidePrune(inside, rules, nowMs),
   }));

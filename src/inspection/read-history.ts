@@ -4,8 +4,8 @@ import type { Storage } from '../storages/storage.ts';
 import { type FileFate, fateOf, type HistoryEvent, parseJournal } from './history.ts';
 import { listCheckpoints } from './list.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { lastPart } from './stored-document.ts';
-import { type CheckpointSummary, oldestFirst } from './summary.ts';
+import { folderOf, lastPart } from './stored-document.ts';
+import { type CheckpointSummary, groupedByFolder, oldestFirst } from './summary.ts';
 
 /** More of a journal than this is not read: Highwater's own are trimmed to less. In bytes. */
 const MOST_BYTES = 16 * 2 ** 20;
@@ -53,14 +53,7 @@ export async function readHistory(
     found.push({ folder: place, source: 'journal', events, checkpoints: inside });
   }
   if (found.length > 0) return found.sort((a, b) => (a.folder < b.folder ? -1 : 1));
-  const byFolder = new Map<string, CheckpointSummary[]>();
-  for (const checkpoint of checkpoints) {
-    const place = folderOf(checkpoint.path);
-    const siblings = byFolder.get(place);
-    if (siblings === undefined) byFolder.set(place, [checkpoint]);
-    else siblings.push(checkpoint);
-  }
-  return [...byFolder].map(([place, inside]) => ({
+  return [...groupedByFolder(checkpoints)].map(([place, inside]) => ({
     folder: place,
     source: 'files' as const,
     events: eventsOf(inside),
@@ -104,11 +97,6 @@ export async function journalFolder(storage: Storage, folder: string): Promise<s
     place = folderOf(place);
   }
   return undefined;
-}
-
-/** The folder that a path lies in; `''` above the root. */
-function folderOf(path: string): string {
-  return path.slice(0, Math.max(0, path.length - lastPart(path).length - 1));
 }
 
 async function journalIn(

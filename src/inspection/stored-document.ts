@@ -95,6 +95,11 @@ export function lastPart(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
+/** The folder that a path lies in; `''` above the root. */
+export function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.length - lastPart(path).length - 1));
+}
+
 /** A value as an object; undefined when it is anything else. */
 export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;

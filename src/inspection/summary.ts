@@ -3,6 +3,7 @@ import { CheckpointFileError, type HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import {
   countIn,
+  folderOf,
   lastPart,
   metricsIn,
   nameAt,
@@ -37,6 +38,8 @@ export interface CheckpointSummary {
   readonly path: string;
   /** The last part of the path. */
   readonly name: string;
+  /** Where its callback saves: the nearest folder above it with a journal, else the one it lies in. */
+  readonly folder: string;
   /** 0-based; null when the file does not say. */
   readonly epoch: number | null;
   /** Optimizer steps taken; null when the file does not say. */
@@ -112,6 +115,7 @@ export function bareSummary(
   return {
     path,
     name: lastPart(path),
+    folder: folderOf(path),
     epoch: null,
     globalStep: null,
     monitor: null,
@@ -166,6 +170,19 @@ function bestFirst(a: UnrankedSummary, b: UnrankedSummary): number {
   if (isBetter(mode, left, right)) return -1;
   if (isBetter(mode, right, left)) return 1;
   return oldestFirst(a, b);
+}
+
+/** By the folder that each was saved in, in the order in which the folders come. */
+export function groupedByFolder<T extends CheckpointSummary>(
+  checkpoints: readonly T[],
+): ReadonlyMap<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const checkpoint of checkpoints) {
+    const group = groups.get(checkpoint.folder);
+    if (group === undefined) groups.set(checkpoint.folder, [checkpoint]);
+    else group.push(checkpoint);
+  }
+  return groups;
 }
 
 /** By the order in which a run saved them; two names of one save by name. */

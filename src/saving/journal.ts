@@ -5,9 +5,12 @@ import type { JournalLine } from './save-job.ts';
 /** Above this size a journal is trimmed to its newest half, in bytes. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
+/** The folder of a journal, in that of the checkpoints. */
+export const JOURNAL_FOLDER = '.highwater';
+
 /** Where the journal of a checkpoint folder lies. */
 export function journalPath(folder: string): string {
-  return `${folder}/.highwater/history.jsonl`;
+  return `${folder}/${JOURNAL_FOLDER}/history.jsonl`;
 }
 
 /** Appends what was decided, with the time (`at`, ISO, UTC). A journal that cannot be written loses nothing else, so it fails nobody. */

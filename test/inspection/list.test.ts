@@ -63,12 +63,13 @@ it.each<[string, object, unknown[]]>([
 
 it('reads runs in folders below, each ranked by itself, and names that make folders', async () => {
   const storage = memoryFiles();
-  await train('/runs/a', [0.5], { filename: '{epoch}/{step}' }, { storage });
+  await train('/runs/a', [0.5, 0.25], { filename: '{step}/{loss}', saveTopK: -1 }, { storage });
   await train('/runs/b', [0.25], {}, { storage });
   const { folder, checkpoints } = await listCheckpoints('/runs', { storage });
   expect(folder).toBe('/runs');
   expect(checkpoints.map(({ path, rank }) => [path, rank])).toEqual([
-    ['/runs/a/epoch=0/step=1.ckpt', 1],
+    ['/runs/a/step=1/loss=0.5.ckpt', 2],
+    ['/runs/a/step=2/loss=0.25.ckpt', 1],
     ['/runs/b/step=1.ckpt', 1],
   ]);
 });

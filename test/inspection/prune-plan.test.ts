@@ -11,6 +11,7 @@ function file(name: string, about: Partial<CheckpointSummary> = {}): CheckpointS
   return {
     path: `/run/${name}`,
     name,
+    folder: '/run',
     epoch: 0,
     globalStep: 1,
     monitor: 'loss',

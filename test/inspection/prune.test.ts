@@ -69,6 +69,13 @@ it('removes a link out of the folder, and nothing that it leads to', async () =>
   expect(files(elsewhere)).toEqual(['step=1.ckpt']);
 });
 
+it('keeps the best of a run whose names make folders', async () => {
+  const root = temporaryFolder();
+  await train(root, [0.5, 0.25], { saveTopK: -1, filename: '{step}/{loss}' });
+  const { removed } = await pruned(root, { keepTop: 1 });
+  expect(removed).toEqual([join(root, 'step=1/loss=0.5.ckpt')]);
+});
+
 it('keeps the best of each folder, and leaves what is not its own', async () => {
   const root = temporaryFolder();
   await train(join(root, 'a'), [0.5, 0.25], { saveTopK: -1 });

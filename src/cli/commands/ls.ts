@@ -53,15 +53,22 @@ export const ls: Command = defineCommand({
 
 /** What `--json` promises. */
 function listed(checkpoint: CheckpointSummary): Partial<CheckpointSummary> {
-  const {
-    mode: _,
-    target: __,
-    problem: ___,
-    sequence: ____,
-    metrics: _____,
-    ...promised
-  } = checkpoint;
-  return promised;
+  const { path, name, epoch, globalStep, monitor, score, rank, best, last } = checkpoint;
+  const { sizeBytes, savedAt, state } = checkpoint;
+  return {
+    path,
+    name,
+    epoch,
+    globalStep,
+    monitor,
+    score,
+    rank,
+    best,
+    last,
+    sizeBytes,
+    savedAt,
+    state,
+  };
 }
 
 /** `listCheckpoints` gives them by folder and step. */
@@ -89,7 +96,9 @@ function tables(
 ): string {
   const parts = [...byFolder(checkpoints)].map(([folder, inside]) => {
     const heading = terminal.paint('bold', shownPath(folder));
-    const names = inside.sort(compare).map((checkpoint) => ({ branch: '', checkpoint }));
+    const names = inside.sort(compare).map((checkpoint) => {
+      return { label: checkpoint.path.slice(folder.length + 1), checkpoint };
+    });
     return `${heading}  ${total(inside, terminal)}\n${checkpointTable(names, terminal)}`;
   });
   return parts.join('\n\n');
@@ -105,8 +114,8 @@ function tree(
   const lines = treeLines(sorted.map(({ path }) => path.slice(folder.length).replace(/^\//, '')));
   const rows = lines.map(({ branch, name, leaf }): Row => {
     return leaf === undefined
-      ? { branch, folder: name }
-      : { branch, checkpoint: sorted[leaf] as CheckpointSummary };
+      ? { label: branch + name }
+      : { label: branch + name, checkpoint: sorted[leaf] as CheckpointSummary };
   });
   const heading = terminal.paint('bold', shownPath(folder));
   return `${heading}  ${total(checkpoints, terminal)}\n${checkpointTable(rows, terminal)}`;
@@ -115,7 +124,7 @@ function tree(
 function byFolder(checkpoints: readonly CheckpointSummary[]): Map<string, CheckpointSummary[]> {
   const folders = new Map<string, CheckpointSummary[]>();
   for (const checkpoint of checkpoints) {
-    const folder = checkpoint.path.slice(0, -checkpoint.name.length - 1);
+    const { folder } = checkpoint;
     const siblings = folders.get(folder);
     if (siblings === undefined) folders.set(folder, [checkpoint]);
     else siblings.push(checkpoint);
@@ -130,8 +139,8 @@ function total(checkpoints: readonly CheckpointSummary[], { paint }: Terminal): 
 
 /** A line of the table: a checkpoint, or (in a tree) a folder. */
 type Row =
-  | { readonly branch: string; readonly checkpoint: CheckpointSummary }
-  | { readonly branch: string; readonly folder: string };
+  | { readonly label: string; readonly checkpoint: CheckpointSummary }
+  | { readonly label: string };
 
 function checkpointTable(lines: readonly Row[], terminal: Terminal): string {
   const checkpoints = lines.flatMap((line) => ('checkpoint' in line ? line.checkpoint : []));
@@ -149,14 +158,13 @@ function checkpointTable(lines: readonly Row[], terminal: Terminal): string {
   ];
   const now = terminal.now();
   const rows = lines.map((line): (Cell | string)[] => {
-    if (!('checkpoint' in line)) return [{ text: `${line.branch}${line.folder}`, style: 'bold' }];
+    if (!('checkpoint' in line)) return [{ text: line.label, style: 'bold' }];
     const { checkpoint } = line;
-    const { name, target, epoch, globalStep, monitor, score, sizeBytes, savedAt, state } =
-      checkpoint;
+    const { target, epoch, globalStep, monitor, score, sizeBytes, savedAt, state } = checkpoint;
     const link = target === null ? '' : ` -> ${lastPart(target)}`;
     const scored = score === null ? '' : number(score);
     return [
-      { text: line.branch + name + link, style: checkpoint.best ? 'bold' : undefined },
+      { text: line.label + link, style: checkpoint.best ? 'bold' : undefined },
       epoch === null ? '' : String(epoch),
       globalStep === null ? '' : String(globalStep),
       only === undefined && monitor !== null ? `${monitor} ${scored}` : scored,

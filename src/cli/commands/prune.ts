@@ -129,10 +129,10 @@ function planText({ folder, keep, remove }: FolderPlan, { paint, now }: Terminal
     { title: 'why' },
   ] as const;
   const row = (verdict: Cell, { checkpoint, reason }: PruneStep): (Cell | string)[] => {
-    const { name, globalStep, score, sizeBytes, savedAt } = checkpoint;
+    const { path, globalStep, score, sizeBytes, savedAt } = checkpoint;
     return [
       verdict,
-      name,
+      path.slice(folder.length + 1),
       globalStep === null ? '' : String(globalStep),
       score === null ? '' : number(score),
       size(sizeBytes),
