@@ -6,7 +6,14 @@ import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { appendJournal } from './journal.ts';
 import { publishContent } from './publish.ts';
-import { contentsOf, renamed, respelled, type SaveJob, withoutNames } from './save-job.ts';
+import {
+  contentsOf,
+  renamed,
+  respelled,
+  type SaveJob,
+  type SaveName,
+  withoutNames,
+} from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** How many versions are tried when other processes keep taking names. */
@@ -90,7 +97,7 @@ export class Saver {
       pending.snapshot = await capture();
     } catch (error) {
       this.#drop(pending);
-      for (const name of pending.job.names) name.onFailed?.(name);
+      this.#tell(pending.job, pending.job.names);
       this.#running ??= this.#run();
       throw error;
     }
@@ -130,10 +137,19 @@ export class Saver {
       } catch (error) {
         this.#fail(pending, error);
       }
-      pending.snapshot.release();
+      this.#release(pending.snapshot, pending.job);
       this.#drop(pending);
     }
     this.#running = undefined;
+  }
+
+  /** What is written must go on being written, so what the engine throws is told, and stops nothing. */
+  #release(snapshot: Snapshot, job: SaveJob): void {
+    try {
+      snapshot.release();
+    } catch (cause) {
+      this.#failure ??= failedAt('Letting go of the state that was saved as', job, cause);
+    }
   }
 
   #drop(pending: Pending): void {
@@ -177,16 +193,25 @@ export class Saver {
   /** Tells whoever planned it; what waits goes on from what is there. */
   #fail(pending: Pending, cause: unknown): void {
     const { job, published, removing = job.removals } = pending;
-    const error = saveFailed(job, cause);
     const failed = job.names.filter(({ path }) => !published.has(path));
     const kept = new Set(failed.flatMap(({ displaces = [] }) => displaces.map(({ path }) => path)));
     this.#undone = [...this.#undone, ...removing.filter(({ path }) => !kept.has(path))];
     for (const later of this.#queue) {
       if (later !== pending) later.job = withoutNames(later.job, failed);
     }
-    for (const name of failed) name.onFailed?.(name);
-    if (job.onFailed === undefined) this.#failure ??= error;
-    else job.onFailed(error);
+    this.#tell(job, failed, saveFailed(job, cause));
+  }
+
+  /** Those who planned it may throw as well: the first error is the next caller's, and the writer goes on. */
+  #tell(job: SaveJob, failed: readonly SaveName[], error?: HighwaterError): void {
+    try {
+      for (const name of failed) name.onFailed?.(name);
+      if (error === undefined) return;
+      if (job.onFailed === undefined) this.#failure ??= error;
+      else job.onFailed(error);
+    } catch (cause) {
+      this.#failure ??= failedAt('Telling of the failure to save', job, cause);
+    }
   }
 
   /** Publishes every name; one that another process took meanwhile gets the next version. */
@@ -222,11 +247,15 @@ export class Saver {
 }
 
 function saveFailed(job: SaveJob, cause: unknown): HighwaterError {
+  const rest = 'Older checkpoints are untouched, and training state is not harmed.';
+  return failedAt('Saving', job, cause, rest);
+}
+
+function failedAt(doing: string, job: SaveJob, cause: unknown, rest = ''): HighwaterError {
   const path = job.names[0]?.path ?? '';
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new HighwaterError(
-    'SAVE_FAILED',
-    `Saving '${path}' failed: ${why} Older checkpoints are untouched, and training state is not harmed.`,
-    { details: { path, paths: job.names.map((name) => name.path) }, cause },
-  );
+  return new HighwaterError('SAVE_FAILED', `${doing} '${path}' failed: ${why} ${rest}`.trimEnd(), {
+    details: { path, paths: job.names.map((name) => name.path) },
+    cause,
+  });
 }

@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest';
+import { memoryFiles, type Storage, StorageError } from '../../src/index.ts';
+import type { SaveJob, SaveName } from '../../src/saving/save-job.ts';
+import { Saver } from '../../src/saving/saver.ts';
+import type { Snapshot } from '../../src/saving/snapshot.ts';
+
+const name = (path: string, more: Partial<SaveName> = {}): SaveName => ({
+  path,
+  role: 'user',
+  replaces: false,
+  weightsOnly: false,
+  ...more,
+});
+
+const job = (path: string, more: Partial<SaveJob> = {}): SaveJob => ({
+  names: [name(path)],
+  removals: [],
+  journal: [],
+  isAwaited: false,
+  ...more,
+});
+
+const state = (more: Partial<Snapshot> = {}): Snapshot => ({
+  document: { globalStep: 1 },
+  tensors: [],
+  release() {},
+  ...more,
+});
+
+const bad = (what: string) => (): never => {
+  throw new Error(what);
+};
+
+/** A memory in which nothing can be written under this name. */
+function refusing(path: string): Storage {
+  const storage = memoryFiles();
+  const full = new StorageError('NoSpace', path, `No space for '${path}'.`);
+  return {
+    ...storage,
+    writer: (target) => (target === path ? Promise.reject(full) : storage.writer(target)),
+  };
+}
+
+describe('the writer goes on with what waits', () => {
+  it('when a state cannot be released: the error is thrown by the next call', async () => {
+    const storage = memoryFiles();
+    const saver = new Saver({ storage });
+    await saver.submit(job('/c/a.ckpt'), async () => state({ release: bad('disposed twice') }));
+    await saver.submit(job('/c/b.ckpt'), async () => state());
+    await expect(saver.flush()).rejects.toThrow(
+      "Letting go of the state that was saved as '/c/a.ckpt' failed: disposed twice",
+    );
+    await saver.flush();
+    expect(await storage.stat('/c/b.ckpt')).toBeDefined();
+    expect(saver.pendingSaves).toBe(0);
+  });
+
+  it.each<[string, Partial<SaveJob>]>([
+    ['of its name', { names: [name('/c/a.ckpt', { onFailed: bad('no console') })] }],
+    ['of it', { onFailed: bad('no console') }],
+  ])('when a save fails and whoever is told %s throws', async (_, told) => {
+    const storage = refusing('/c/a.ckpt');
+    const saver = new Saver({ storage });
+    await saver.submit(job('/c/a.ckpt', told), async () => state());
+    await saver.submit(job('/c/b.ckpt'), async () => state());
+    await expect(saver.flush()).rejects.toThrow(
+      "Telling of the failure to save '/c/a.ckpt' failed: no console",
+    );
+    expect(await storage.stat('/c/b.ckpt')).toBeDefined();
+  });
+});
