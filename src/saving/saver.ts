@@ -24,6 +24,8 @@ interface Pending {
   job: SaveJob;
   /** Undefined until the job has come near enough to the front of the queue. */
   snapshot: Snapshot | undefined;
+  /** Files that got other names while the state was being captured: a part of it may hold the old ones. */
+  readonly respellings: (readonly [from: string, to: string])[];
   readonly published: Set<string>;
   /** The removals that are left to do, once it has come to them. */
   removing?: readonly PlannedRemoval[];
@@ -82,6 +84,7 @@ export class Saver {
     const pending: Pending = {
       job,
       snapshot: undefined,
+      respellings: [],
       published: new Set(),
       captureMs: 0,
       waitedMs: 0,
@@ -94,7 +97,12 @@ export class Saver {
     }
     const hasRoom = performance.now();
     try {
-      pending.snapshot = await capture();
+      pending.respellings.length = 0;
+      const captured = await capture();
+      pending.snapshot = pending.respellings.reduce(
+        (snapshot, [from, to]) => respelled(snapshot, from, to),
+        captured,
+      );
     } catch (error) {
       this.#drop(pending);
       this.#tell(pending.job, pending.job.names);
@@ -241,7 +249,8 @@ export class Saver {
     this.#planned.set(to, { isTaken: true, by: pending });
     for (const affected of this.#queue) {
       affected.job = renamed(affected.job, from, to);
-      affected.snapshot &&= respelled(affected.snapshot, from, to);
+      if (affected.snapshot === undefined) affected.respellings.push([from, to]);
+      else affected.snapshot = respelled(affected.snapshot, from, to);
     }
   }
 }

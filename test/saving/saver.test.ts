@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { memoryFiles, type Storage, StorageError } from '../../src/index.ts';
+import { memoryFiles, openCheckpoint, type Storage, StorageError } from '../../src/index.ts';
 import type { SaveJob, SaveName } from '../../src/saving/save-job.ts';
 import { Saver } from '../../src/saving/saver.ts';
 import type { Snapshot } from '../../src/saving/snapshot.ts';
@@ -68,4 +68,24 @@ describe('the writer goes on with what waits', () => {
     );
     expect(await storage.stat('/c/b.ckpt')).toBeDefined();
   });
+});
+
+it('a state that is being captured while an earlier file gets another name is stored with the new one', async () => {
+  const storage = memoryFiles();
+  const saver = new Saver({ storage });
+  const took = await storage.writer('/c/a.ckpt');
+  await took.publish({ replace: false });
+  let renamed = (): void => {};
+  const hasNewName = new Promise<void>((resolve) => {
+    renamed = resolve;
+  });
+  await saver.submit(job('/c/a.ckpt', { onRenamed: () => renamed() }), async () => state());
+  await saver.submit(job('/c/b.ckpt'), async () => {
+    const callbacks = { kept: ['/c/a.ckpt'] };
+    await hasNewName;
+    return state({ document: { globalStep: 2, callbacks } });
+  });
+  await saver.flush();
+  const { document } = await openCheckpoint('/c/b.ckpt', { storage });
+  expect(document?.callbacks).toEqual({ kept: ['/c/a-v1.ckpt'] });
 });
