@@ -112,7 +112,10 @@ export function renamed(job: SaveJob, from: string, to: string): SaveJob {
  * The job when some names of an earlier one could not be made: what those were to displace is still there, so it
  * goes, or is gone back to, in their place; and what they would have made its own it may not replace.
  */
-export function withoutNames(job: SaveJob, failed: readonly SaveName[]): SaveJob {
+export function withoutNames(
+  job: SaveJob,
+  failed: readonly Pick<SaveName, 'path' | 'replaces' | 'displaces'>[],
+): SaveJob {
   const instead = <T extends { readonly path: string }>(files: readonly T[]): T[] =>
     files.flatMap((file) => {
       const name = failed.find(({ path }) => path === file.path);
