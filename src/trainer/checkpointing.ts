@@ -16,6 +16,7 @@ import {
 } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
+import type { StoredName } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type CheckpointCost, NO_COST, withSave } from './checkpoint-cost.ts';
 import { Ranks } from './ranks.ts';
@@ -228,6 +229,16 @@ export class Checkpointing {
       this.#round = undefined;
     }
     await this.#commit(submitted);
+  }
+
+  /** Names in the state that was restored, on rank 0, which another run has taken since: the callbacks' no more. */
+  giveUp(names: readonly StoredName[]): void {
+    for (const { path, role, stateKey } of names) {
+      const owner = this.#source.owners.findIndex((one) => one.stateKey === stateKey);
+      if (owner < 0 || role === 'user') continue;
+      const save = { path, role, replaces: false, displaces: [] };
+      this.#facts.happened({ kind: 'saveFailed', owner, save });
+    }
   }
 
   /** Tells the callbacks, and what was decided in this hook before it happened. */

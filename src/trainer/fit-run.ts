@@ -1,6 +1,6 @@
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
-import { orderOf } from '../saving/stored-save.ts';
+import { orderOf, type StoredName } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
@@ -233,14 +233,17 @@ export class FitRun implements Run {
     const mayWrite = !this.#settings.fastDevRun;
     checkpointing.resumedFrom = reader.path;
     checkpointing.resumedSequence = orderOf(reader.document).sequence;
+    let taken: readonly StoredName[] = [];
     await this.#ranks.onZero(async () => {
       const owners = this.#owners;
       const options = { mayWrite };
       const folders = this.#runFolders;
-      const warnings = await finishFolders(reader, checkpointing, folders, owners, options);
-      for (const warning of warnings) this.#trainer.warnOnce(warning);
+      const finished = await finishFolders(reader, checkpointing, folders, owners, options);
+      for (const warning of finished.warnings) this.#trainer.warnOnce(warning);
+      taken = finished.taken;
     });
     const standing = await this.#state.restore(reader, data, learningRate);
+    checkpointing.giveUp(taken);
     // Gradients so far are rank 0's to keep.
     if (!this.#ranks.isZero) await this.#module.replaceGradients?.([]);
     return standing;
