@@ -151,12 +151,14 @@ export function modelFiles(root: FolderNode, beforeEffect: BeforeEffect = () => 
   };
 }
 
+/** Long ago, so that what nobody owns counts as abandoned. */
+const MODIFIED_AT_MS = 0;
+
 function statusOf(node: Node): FileStatus {
   return {
     kind: node.kind,
     sizeBytes: node.kind === 'file' ? node.bytes.length : 0,
-    // In the order in which they were made; long ago, so that what nobody owns counts as abandoned.
-    modifiedAtMs: node.id,
+    modifiedAtMs: MODIFIED_AT_MS,
     identity: String(node.id),
     names: node.kind === 'file' ? node.names : 1,
   };
