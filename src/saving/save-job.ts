@@ -35,7 +35,12 @@ export interface SaveJob {
   /** Whether the hook waits until it is durable. */
   readonly isAwaited: boolean;
   /** Called when all of it is durable. */
-  readonly onDurable?: (report: SaveReport) => void | Promise<void>;
+  readonly onDurable?: (report: SaveReport) => void;
+  /**
+   * Called after that, one job's after another's, for user code that may take long: no save waits for it, and it
+   * may wait for saves. Rejects with a HighwaterError.
+   */
+  readonly announce?: () => Promise<void>;
   /** Takes the error of a save that failed. Absent: the next call of the saver throws it. */
   readonly onFailed?: (error: HighwaterError) => void;
   /** Called when another process took a name meanwhile and the next version is used. */

@@ -12,6 +12,7 @@ import {
   respelled,
   type SaveJob,
   type SaveName,
+  type SaveReport,
   withoutNames,
 } from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -27,8 +28,6 @@ interface Pending {
   /** Files that got other names while the state was being captured: a part of it may hold the old ones. */
   readonly respellings: (readonly [from: string, to: string])[];
   readonly published: Set<string>;
-  /** The removals that are left to do, once it has come to them. */
-  removing?: readonly PlannedRemoval[];
   captureMs: number;
   waitedMs: number;
 }
@@ -54,6 +53,8 @@ export class Saver {
   #running: Promise<void> | undefined;
   /** What was decided is written down beside the saves: it holds up none of them. */
   #journal: Promise<void> = Promise.resolve();
+  /** Nor does user code that is told of them. */
+  #announcements: Promise<void> = Promise.resolve();
   #failure: HighwaterError | undefined;
   #checksum: Checksum | undefined;
 
@@ -105,7 +106,7 @@ export class Saver {
       );
     } catch (error) {
       this.#drop(pending);
-      this.#tell(pending.job, pending.job.names);
+      this.#tellOf(pending.job.names, pending.job);
       this.#running ??= this.#run();
       throw error;
     }
@@ -127,6 +128,17 @@ export class Saver {
     this.throwIfFailed();
   }
 
+  /**
+   * As {@link flush}, and waits until everybody was told of every save.
+   *
+   * @throws what {@link flush} does, or an announcement's error.
+   */
+  async finish(): Promise<void> {
+    await this.flush();
+    await this.#announcements;
+    this.throwIfFailed();
+  }
+
   /** Throws the failure of an earlier save, once. */
   throwIfFailed(): void {
     const failure = this.#failure;
@@ -145,18 +157,19 @@ export class Saver {
       } catch (error) {
         this.#fail(pending, error);
       }
-      this.#release(pending.snapshot, pending.job);
+      const { snapshot, job } = pending;
+      this.#guard('Letting go of the state that was saved as', job, () => snapshot.release());
       this.#drop(pending);
     }
     this.#running = undefined;
   }
 
-  /** What is written must go on being written, so what the engine throws is told, and stops nothing. */
-  #release(snapshot: Snapshot, job: SaveJob): void {
+  /** What the saver calls may throw: that is the next caller's error, and the writer goes on. */
+  #guard(doing: string, job: SaveJob, call: () => void): void {
     try {
-      snapshot.release();
+      call();
     } catch (cause) {
-      this.#failure ??= failedAt('Letting go of the state that was saved as', job, cause);
+      this.#failure ??= failedAt(doing, job, cause);
     }
   }
 
@@ -172,54 +185,60 @@ export class Saver {
     const began = performance.now();
     this.#checksum ??= await fastestChecksum();
     const bytes = await this.#publish(pending, this.#checksum);
-    const { names, journal, isAwaited, onDurable } = pending.job;
+    // It is durable: from here on nothing makes it a failed save.
+    const { job } = pending;
+    const { names, journal, isAwaited, onDurable, announce } = job;
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
     await this.#remove(pending);
     this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
-    await onDurable?.({
+    const report: SaveReport = {
       paths: names.map(({ path }) => path),
       bytes,
       captureMs,
       writeMs,
       waitedMs: isAwaited ? waitedMs + writeMs : waitedMs,
-    });
+    };
+    this.#guard('Reporting the save of', job, () => onDurable?.(report));
+    if (announce === undefined) return;
+    this.#announcements = this.#announcements
+      .then(announce)
+      .catch((error: HighwaterError) => this.#report(job, error));
   }
 
-  /** Each is tried once, so that a file which cannot be removed does not fail every save to come. */
-  async #remove(pending: Pending): Promise<void> {
-    const { names, removals } = pending.job;
-    const isNamed = (path: string): boolean => names.some((name) => name.path === path);
-    const left = [...removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
+  /** Each is tried once, so that a file which cannot be removed does not stand in the way of every save to come. */
+  async #remove({ job }: Pending): Promise<void> {
+    const isNamed = (path: string): boolean => job.names.some((name) => name.path === path);
+    const removals = [...job.removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
     this.#undone = [];
-    pending.removing = left;
-    for (let next = left.shift(); next !== undefined; next = left.shift()) {
-      await this.#storage.remove(next.path);
+    const failed: { readonly path: string; readonly cause: unknown }[] = [];
+    for (const { path } of removals) {
+      await this.#storage.remove(path).catch((cause) => failed.push({ path, cause }));
     }
+    if (failed.length > 0) this.#report(job, notRemoved(job, failed));
   }
 
   /** Tells whoever planned it; what waits goes on from what is there. */
-  #fail(pending: Pending, cause: unknown): void {
-    const { job, published, removing = job.removals } = pending;
+  #fail({ job, published }: Pending, cause: unknown): void {
     const failed = job.names.filter(({ path }) => !published.has(path));
     const kept = new Set(failed.flatMap(({ displaces = [] }) => displaces.map(({ path }) => path)));
-    this.#undone = [...this.#undone, ...removing.filter(({ path }) => !kept.has(path))];
+    this.#undone = [...this.#undone, ...job.removals.filter(({ path }) => !kept.has(path))];
     for (const later of this.#queue) {
-      if (later !== pending) later.job = withoutNames(later.job, failed);
+      if (later.job !== job) later.job = withoutNames(later.job, failed);
     }
-    this.#tell(job, failed, saveFailed(job, cause));
+    this.#tellOf(failed, job);
+    this.#report(job, saveFailed(job, cause));
   }
 
-  /** Those who planned it may throw as well: the first error is the next caller's, and the writer goes on. */
-  #tell(job: SaveJob, failed: readonly SaveName[], error?: HighwaterError): void {
-    try {
+  #tellOf(failed: readonly SaveName[], job: SaveJob): void {
+    this.#guard('Reporting the failed save of', job, () => {
       for (const name of failed) name.onFailed?.(name);
-      if (error === undefined) return;
-      if (job.onFailed === undefined) this.#failure ??= error;
-      else job.onFailed(error);
-    } catch (cause) {
-      this.#failure ??= failedAt('Telling of the failure to save', job, cause);
-    }
+    });
+  }
+
+  #report(job: SaveJob, error: HighwaterError): void {
+    if (job.onFailed === undefined) this.#failure ??= error;
+    else this.#guard('Reporting the failed save of', job, () => job.onFailed?.(error));
   }
 
   /** Publishes every name; one that another process took meanwhile gets the next version. */
@@ -267,4 +286,21 @@ function failedAt(doing: string, job: SaveJob, cause: unknown, rest = ''): Highw
     details: { path, paths: job.names.map((name) => name.path) },
     cause,
   });
+}
+
+function notRemoved(
+  { names }: SaveJob,
+  failed: readonly { readonly path: string; readonly cause: unknown }[],
+): HighwaterError {
+  const quoted = (paths: readonly string[]): string => paths.map((path) => `'${path}'`).join(', ');
+  const paths = names.map(({ path }) => path);
+  const left = failed.map(({ path }) => path);
+  const cause = failed[0]?.cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const saved = names.length === 0 ? '' : `${quoted(paths)} is saved, but `;
+  return new HighwaterError(
+    'SAVE_FAILED',
+    `${saved}${quoted(left)} could not be removed, and is left over: ${why}`,
+    { details: { path: left[0], paths, left }, cause },
+  );
 }

@@ -56,6 +56,7 @@ export interface CheckpointSource {
   readings(): Promise<CheckpointEvent['metrics']>;
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
+  /** Tells user code of a save, behind training and saving. Rejects with a HighwaterError. */
   announce(owner: CheckpointOwner): Promise<void>;
   /** Takes the error of a save that failed. Absent: the next hook throws it. */
   readonly saveFailed?: (error: HighwaterError) => void;
@@ -175,10 +176,12 @@ export class Checkpointing {
     return this.#cost;
   }
 
-  /** The end of training: as {@link flush}, and the wait counts as a cost. */
+  /** The end of training: as {@link flush}, all loggers have been told, and the wait counts as a cost. */
   async finish(): Promise<void> {
     const began = performance.now();
-    await this.flush();
+    await this.#facts.round(async () => {
+      if (this.isWriter) await this.#saver.finish();
+    });
     await this.#writeJournal();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
@@ -295,12 +298,12 @@ export class Checkpointing {
         isAwaited: this.#waits,
         ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
         onRenamed: (from, to) => this.#facts.happened({ kind: 'renamed', from, to }),
-        onDurable: async (report) => {
+        onDurable: (report) => {
           this.#cost = withSave(this.#cost, report);
-          for (const owner of owners) {
-            owner.onSaved(report);
-            await this.#source.announce(owner);
-          }
+          for (const owner of owners) owner.onSaved(report);
+        },
+        announce: async () => {
+          for (const owner of owners) await this.#source.announce(owner);
         },
       };
       await this.#carryOut(job);

@@ -83,7 +83,11 @@ export class FitRun implements Run {
         readings: () => this.metrics.readings(trainer.globalStep),
         capture: () => this.#state.capture(),
         announce: async (owner) => {
-          for (const logger of trainer.loggers) await logger.afterSaveCheckpoint?.(owner as never);
+          for (const logger of trainer.loggers) {
+            await this.#hooks.guard('afterSaveCheckpoint', () =>
+              logger.afterSaveCheckpoint?.(owner as never),
+            );
+          }
         },
         position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
         maySave: () => this.#maySave,
@@ -254,7 +258,7 @@ export class FitRun implements Run {
     this.#state.sanityEpoch = undefined;
     this.#maySave = !this.#settings.fastDevRun;
     await loop.saveTrainEnd();
-    await this.checkpointing.flush();
+    await this.checkpointing.finish();
   }
 
   async #trainAndFinish(context: FitContext, loop: FitLoop): Promise<void> {
@@ -303,7 +307,7 @@ export class FitRun implements Run {
       }
       this.#isTold = true;
       if (hook === 'onException') await this.#hooks.run('onException', error);
-      await this.checkpointing.flush();
+      await this.checkpointing.finish();
     } catch (second) {
       const why = second instanceof Error ? second.message : String(second);
       this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);

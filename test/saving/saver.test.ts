@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { memoryFiles, openCheckpoint, type Storage, StorageError } from '../../src/index.ts';
-import type { SaveJob, SaveName } from '../../src/saving/save-job.ts';
+import type { SaveJob, SaveName, SaveReport } from '../../src/saving/save-job.ts';
 import { Saver } from '../../src/saving/saver.ts';
 import type { Snapshot } from '../../src/saving/snapshot.ts';
 
@@ -64,7 +64,7 @@ describe('the writer goes on with what waits', () => {
     await saver.submit(job('/c/a.ckpt', told), async () => state());
     await saver.submit(job('/c/b.ckpt'), async () => state());
     await expect(saver.flush()).rejects.toThrow(
-      "Telling of the failure to save '/c/a.ckpt' failed: no console",
+      "Reporting the failed save of '/c/a.ckpt' failed: no console",
     );
     expect(await storage.stat('/c/b.ckpt')).toBeDefined();
   });
@@ -88,4 +88,58 @@ it('a state that is being captured while an earlier file gets another name is st
   await saver.flush();
   const { document } = await openCheckpoint('/c/b.ckpt', { storage });
   expect(document?.callbacks).toEqual({ kept: ['/c/a-v1.ckpt'] });
+});
+
+describe('a save that is durable is told of as one', () => {
+  it('when a file that was to go cannot be removed: the others are, and the error names what is left', async () => {
+    const files = memoryFiles();
+    const storage: Storage = {
+      ...files,
+      remove: (path) =>
+        path === '/c/x.ckpt'
+          ? Promise.reject(new StorageError('Permission', path, 'It is read-only.'))
+          : files.remove(path),
+    };
+    for (const old of ['x', 'y']) {
+      const writer = await files.writer(`/c/${old}.ckpt`);
+      await writer.publish({ replace: false });
+    }
+    const durable: unknown[] = [];
+    const saver = new Saver({ storage });
+    const removals = ['x', 'y'].map((old) => ({ path: `/c/${old}.ckpt`, reason: 'old' }));
+    const onDurable = ({ paths }: SaveReport): unknown => durable.push(paths);
+    await saver.submit(job('/c/a.ckpt', { removals, onDurable }), async () => state());
+    await expect(saver.flush()).rejects.toMatchObject({
+      code: 'SAVE_FAILED',
+      message:
+        "'/c/a.ckpt' is saved, but '/c/x.ckpt' could not be removed, and is left over: It is read-only.",
+      details: { left: ['/c/x.ckpt'] },
+    });
+    expect(durable).toEqual([['/c/a.ckpt']]);
+    expect(await storage.stat('/c/y.ckpt')).toBeUndefined();
+  });
+
+  it('to listeners that take their time, and may wait for saves: only finish waits for them', async () => {
+    const storage = memoryFiles();
+    const saver = new Saver({ storage });
+    const told: string[] = [];
+    let upload = (): void => {};
+    const uploaded = new Promise<void>((resolve) => {
+      upload = resolve;
+    });
+    const announce = async (): Promise<void> => {
+      await saver.flush();
+      await uploaded;
+      told.push('a');
+    };
+    await saver.submit(job('/c/a.ckpt', { announce }), async () => state());
+    const second = job('/c/b.ckpt', { announce: async () => void told.push('b') });
+    await saver.submit(second, async () => state());
+    await saver.flush();
+    expect(await storage.stat('/c/b.ckpt')).toBeDefined();
+    expect(told).toEqual([]);
+    upload();
+    await saver.finish();
+    expect(told).toEqual(['a', 'b']);
+  });
 });
