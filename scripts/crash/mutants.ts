@@ -223,8 +223,8 @@ ${publishing}`,
   {
     name: 'a hook that was cut short is not finished',
     file: 'src/trainer/resume.ts',
-    find: 'if (options.mayWrite) await finishSave(storage, reader, folders);',
-    replace: '',
+    find: 'options.mayWrite ? await finishSave(storage, reader, folders) : [];',
+    replace: 'options.mayWrite ? [] : [];',
   },
   {
     name: 'a hook that was cut short removes before it makes the missing names',

@@ -11,7 +11,7 @@ export interface CheckpointSource {
 
 /**
  * Where metrics go. Only rank 0 logs, and all methods of one logger are called one after the other, never
- * at once. The order is: `setup` or `resume`; then `logHyperparams`; then any number of `logMetrics`, and
+ * at once, but for `afterSaveCheckpoint`. The order is: `setup` or `resume`; then `logHyperparams`; then any number of `logMetrics`, and
  * before each checkpoint is captured `save` and then `position`; then `finalize`.
  */
 export interface Logger {
@@ -52,7 +52,12 @@ export interface Logger {
   logMetrics(metrics: Readonly<Record<string, number>>, step: number): void | Promise<void>;
   /** The module's hyper-parameters, once at the start of `fit`. */
   logHyperparams?(hyperParameters: JsonObject): void | Promise<void>;
-  /** A checkpoint of `callback` has become durable. */
+  /**
+   * A checkpoint of `callback` has become durable. Called behind training, one save after the other, while
+   * other methods may run; neither steps nor saves wait for it, only `finalize` does. It may wait for saves
+   * (`flush`). `callback` is what it is by now: later saves may be durable already. What it throws ends `fit`
+   * at the next hook that saves, or its end.
+   */
   afterSaveCheckpoint?(callback: CheckpointSource): void | Promise<void>;
   /** Makes every row logged so far durable: it survives `kill -9` and a power cut. */
   save?(): void | Promise<void>;

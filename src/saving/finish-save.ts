@@ -7,29 +7,39 @@ import { publishContent } from './publish.ts';
 import type { CheckpointFolder } from './recovery.ts';
 import type { SaveJob, SaveName } from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
-import { orderOf, storedSave } from './stored-save.ts';
+import { orderOf, type StoredName, storedSave } from './stored-save.ts';
 
 /**
  * Finishes the hook in which a full checkpoint was saved, when a crash cut it short: makes the names that are
  * missing or still hold an older save, the weights-only ones from its weights, then removes what was to go.
- * Nothing outside `folders`, whatever the file claims.
+ * Nothing outside `folders`, whatever the file claims; and nothing that appeared after the checkpoint: a run that
+ * found a free name in the same folder meanwhile made it.
  *
+ * @returns the names that are not this run's, since another has made them meanwhile.
  * @throws CheckpointFileError when what the file says of its save cannot be understood.
  */
 export async function finishSave(
   storage: Storage,
   reader: CheckpointReader,
   folders: readonly CheckpointFolder[],
-): Promise<void> {
+): Promise<readonly StoredName[]> {
   const isOwn = async (path: string): Promise<boolean> => {
     for (const folder of folders) if (await isContained(storage, folder.path, path)) return true;
     return false;
   };
+  const madeAtMs = await modifiedAt(storage, reader.path);
+  const isLater = async (path: string): Promise<boolean> => {
+    const entry = await storage.stat(path);
+    return entry !== undefined && entry.modifiedAtMs > madeAtMs;
+  };
   const job = jobOf(reader);
   const missing: SaveName[] = [];
+  const taken: SaveName[] = [];
   for (const name of job.names) {
     const mayBeMade = (await isOwn(name.path)) && (await isOwn(name.linkTo ?? name.path));
-    if (mayBeMade && !(await isDone(storage, name, reader, isOwn))) missing.push(name);
+    if (!mayBeMade || (await isDone(storage, name, reader, isOwn))) continue;
+    const names = (await isLater(name.path)) ? taken : missing;
+    names.push(name);
   }
   for (const { path, linkTo } of missing.filter(({ weightsOnly }) => !weightsOnly)) {
     if (linkTo !== undefined) await storage.symlink(linkTo, path, { replace: true });
@@ -43,7 +53,17 @@ export async function finishSave(
     const published = new Set<string>();
     await publishContent(storage, { job, snapshot, published }, weights, await fastestChecksum());
   }
-  for (const { path } of job.removals) if (await isOwn(path)) await storage.remove(path);
+  for (const { path } of job.removals) {
+    if ((await isOwn(path)) && !(await isLater(path))) await storage.remove(path);
+  }
+  return taken;
+}
+
+/** When the bytes of a file were written, whatever links lead to it. In milliseconds since 1970. */
+async function modifiedAt(storage: Storage, path: string): Promise<number> {
+  let entry = await storage.stat(path);
+  while (entry?.target !== undefined) entry = await storage.stat(entry.target);
+  return entry?.modifiedAtMs ?? Number.NEGATIVE_INFINITY;
 }
 
 /** The job that a checkpoint is of. */

@@ -35,7 +35,12 @@ export interface SaveJob {
   /** Whether the hook waits until it is durable. */
   readonly isAwaited: boolean;
   /** Called when all of it is durable. */
-  readonly onDurable?: (report: SaveReport) => void | Promise<void>;
+  readonly onDurable?: (report: SaveReport) => void;
+  /**
+   * Called after that, one job's after another's, for user code that may take long: no save waits for it, and it
+   * may wait for saves. Rejects with a HighwaterError.
+   */
+  readonly announce?: () => Promise<void>;
   /** Takes the error of a save that failed. Absent: the next call of the saver throws it. */
   readonly onFailed?: (error: HighwaterError) => void;
   /** Called when another process took a name meanwhile and the next version is used. */
@@ -112,7 +117,10 @@ export function renamed(job: SaveJob, from: string, to: string): SaveJob {
  * The job when some names of an earlier one could not be made: what those were to displace is still there, so it
  * goes, or is gone back to, in their place; and what they would have made its own it may not replace.
  */
-export function withoutNames(job: SaveJob, failed: readonly SaveName[]): SaveJob {
+export function withoutNames(
+  job: SaveJob,
+  failed: readonly Pick<SaveName, 'path' | 'replaces' | 'displaces'>[],
+): SaveJob {
   const instead = <T extends { readonly path: string }>(files: readonly T[]): T[] =>
     files.flatMap((file) => {
       const name = failed.find(({ path }) => path === file.path);

@@ -6,7 +6,15 @@ import type { Storage } from '../storages/storage.ts';
 import { type Checksum, fastestChecksum } from './checksum.ts';
 import { appendJournal } from './journal.ts';
 import { publishContent } from './publish.ts';
-import { contentsOf, renamed, respelled, type SaveJob, withoutNames } from './save-job.ts';
+import {
+  contentsOf,
+  renamed,
+  respelled,
+  type SaveJob,
+  type SaveName,
+  type SaveReport,
+  withoutNames,
+} from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** How many versions are tried when other processes keep taking names. */
@@ -17,9 +25,9 @@ interface Pending {
   job: SaveJob;
   /** Undefined until the job has come near enough to the front of the queue. */
   snapshot: Snapshot | undefined;
+  /** Files that got other names while the state was being captured: a part of it may hold the old ones. */
+  readonly respellings: (readonly [from: string, to: string])[];
   readonly published: Set<string>;
-  /** The removals that are left to do, once it has come to them. */
-  removing?: readonly PlannedRemoval[];
   captureMs: number;
   waitedMs: number;
 }
@@ -45,6 +53,8 @@ export class Saver {
   #running: Promise<void> | undefined;
   /** What was decided is written down beside the saves: it holds up none of them. */
   #journal: Promise<void> = Promise.resolve();
+  /** Nor does user code that is told of them. */
+  #announcements: Promise<void> = Promise.resolve();
   #failure: HighwaterError | undefined;
   #checksum: Checksum | undefined;
 
@@ -75,6 +85,7 @@ export class Saver {
     const pending: Pending = {
       job,
       snapshot: undefined,
+      respellings: [],
       published: new Set(),
       captureMs: 0,
       waitedMs: 0,
@@ -87,10 +98,15 @@ export class Saver {
     }
     const hasRoom = performance.now();
     try {
-      pending.snapshot = await capture();
+      pending.respellings.length = 0;
+      const captured = await capture();
+      pending.snapshot = pending.respellings.reduce(
+        (snapshot, [from, to]) => respelled(snapshot, from, to),
+        captured,
+      );
     } catch (error) {
       this.#drop(pending);
-      for (const name of pending.job.names) name.onFailed?.(name);
+      this.#tellOf(pending.job.names, pending.job);
       this.#running ??= this.#run();
       throw error;
     }
@@ -112,6 +128,17 @@ export class Saver {
     this.throwIfFailed();
   }
 
+  /**
+   * As {@link flush}, and waits until everybody was told of every save.
+   *
+   * @throws what {@link flush} does, or an announcement's error.
+   */
+  async finish(): Promise<void> {
+    await this.flush();
+    await this.#announcements;
+    this.throwIfFailed();
+  }
+
   /** Throws the failure of an earlier save, once. */
   throwIfFailed(): void {
     const failure = this.#failure;
@@ -130,10 +157,20 @@ export class Saver {
       } catch (error) {
         this.#fail(pending, error);
       }
-      pending.snapshot.release();
+      const { snapshot, job } = pending;
+      this.#guard('Letting go of the state that was saved as', job, () => snapshot.release());
       this.#drop(pending);
     }
     this.#running = undefined;
+  }
+
+  /** What the saver calls may throw: that is the next caller's error, and the writer goes on. */
+  #guard(doing: string, job: SaveJob, call: () => void): void {
+    try {
+      call();
+    } catch (cause) {
+      this.#failure ??= failedAt(doing, job, cause);
+    }
   }
 
   #drop(pending: Pending): void {
@@ -148,45 +185,60 @@ export class Saver {
     const began = performance.now();
     this.#checksum ??= await fastestChecksum();
     const bytes = await this.#publish(pending, this.#checksum);
-    const { names, journal, isAwaited, onDurable } = pending.job;
+    // It is durable: from here on nothing makes it a failed save.
+    const { job } = pending;
+    const { names, journal, isAwaited, onDurable, announce } = job;
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
     await this.#remove(pending);
     this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
-    await onDurable?.({
+    const report: SaveReport = {
       paths: names.map(({ path }) => path),
       bytes,
       captureMs,
       writeMs,
       waitedMs: isAwaited ? waitedMs + writeMs : waitedMs,
-    });
+    };
+    this.#guard('Reporting the save of', job, () => onDurable?.(report));
+    if (announce === undefined) return;
+    this.#announcements = this.#announcements
+      .then(announce)
+      .catch((error: HighwaterError) => this.#report(job, error));
   }
 
-  /** Each is tried once, so that a file which cannot be removed does not fail every save to come. */
-  async #remove(pending: Pending): Promise<void> {
-    const { names, removals } = pending.job;
-    const isNamed = (path: string): boolean => names.some((name) => name.path === path);
-    const left = [...removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
+  /** Each is tried once, so that a file which cannot be removed does not stand in the way of every save to come. */
+  async #remove({ job }: Pending): Promise<void> {
+    const isNamed = (path: string): boolean => job.names.some((name) => name.path === path);
+    const removals = [...job.removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
     this.#undone = [];
-    pending.removing = left;
-    for (let next = left.shift(); next !== undefined; next = left.shift()) {
-      await this.#storage.remove(next.path);
+    const failed: { readonly path: string; readonly cause: unknown }[] = [];
+    for (const { path } of removals) {
+      await this.#storage.remove(path).catch((cause) => failed.push({ path, cause }));
     }
+    if (failed.length > 0) this.#report(job, notRemoved(job, failed));
   }
 
   /** Tells whoever planned it; what waits goes on from what is there. */
-  #fail(pending: Pending, cause: unknown): void {
-    const { job, published, removing = job.removals } = pending;
-    const error = saveFailed(job, cause);
+  #fail({ job, published }: Pending, cause: unknown): void {
     const failed = job.names.filter(({ path }) => !published.has(path));
     const kept = new Set(failed.flatMap(({ displaces = [] }) => displaces.map(({ path }) => path)));
-    this.#undone = [...this.#undone, ...removing.filter(({ path }) => !kept.has(path))];
+    this.#undone = [...this.#undone, ...job.removals.filter(({ path }) => !kept.has(path))];
     for (const later of this.#queue) {
-      if (later !== pending) later.job = withoutNames(later.job, failed);
+      if (later.job !== job) later.job = withoutNames(later.job, failed);
     }
-    for (const name of failed) name.onFailed?.(name);
+    this.#tellOf(failed, job);
+    this.#report(job, saveFailed(job, cause));
+  }
+
+  #tellOf(failed: readonly SaveName[], job: SaveJob): void {
+    this.#guard('Reporting the failed save of', job, () => {
+      for (const name of failed) name.onFailed?.(name);
+    });
+  }
+
+  #report(job: SaveJob, error: HighwaterError): void {
     if (job.onFailed === undefined) this.#failure ??= error;
-    else job.onFailed(error);
+    else this.#guard('Reporting the failed save of', job, () => job.onFailed?.(error));
   }
 
   /** Publishes every name; one that another process took meanwhile gets the next version. */
@@ -216,17 +268,39 @@ export class Saver {
     this.#planned.set(to, { isTaken: true, by: pending });
     for (const affected of this.#queue) {
       affected.job = renamed(affected.job, from, to);
-      affected.snapshot &&= respelled(affected.snapshot, from, to);
+      if (affected.snapshot === undefined) affected.respellings.push([from, to]);
+      else affected.snapshot = respelled(affected.snapshot, from, to);
     }
   }
 }
 
 function saveFailed(job: SaveJob, cause: unknown): HighwaterError {
+  const rest = 'Older checkpoints are untouched, and training state is not harmed.';
+  return failedAt('Saving', job, cause, rest);
+}
+
+function failedAt(doing: string, job: SaveJob, cause: unknown, rest = ''): HighwaterError {
   const path = job.names[0]?.path ?? '';
   const why = cause instanceof Error ? cause.message : String(cause);
+  return new HighwaterError('SAVE_FAILED', `${doing} '${path}' failed: ${why} ${rest}`.trimEnd(), {
+    details: { path, paths: job.names.map((name) => name.path) },
+    cause,
+  });
+}
+
+function notRemoved(
+  { names }: SaveJob,
+  failed: readonly { readonly path: string; readonly cause: unknown }[],
+): HighwaterError {
+  const quoted = (paths: readonly string[]): string => paths.map((path) => `'${path}'`).join(', ');
+  const paths = names.map(({ path }) => path);
+  const left = failed.map(({ path }) => path);
+  const cause = failed[0]?.cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const saved = names.length === 0 ? '' : `${quoted(paths)} is saved, but `;
   return new HighwaterError(
     'SAVE_FAILED',
-    `Saving '${path}' failed: ${why} Older checkpoints are untouched, and training state is not harmed.`,
-    { details: { path, paths: job.names.map((name) => name.path) }, cause },
+    `${saved}${quoted(left)} could not be removed, and is left over: ${why}`,
+    { details: { path: left[0], paths, left }, cause },
   );
 }

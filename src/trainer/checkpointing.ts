@@ -6,13 +6,21 @@ import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
-import type { JournalLine, SaveJob, SaveName, SaveReport } from '../saving/save-job.ts';
+import {
+  type JournalLine,
+  renamed,
+  type SaveJob,
+  type SaveName,
+  type SaveReport,
+  withoutNames,
+} from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
+import type { StoredName } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type CheckpointCost, NO_COST, withSave } from './checkpoint-cost.ts';
 import { Ranks } from './ranks.ts';
-import { SharedFacts } from './shared-facts.ts';
+import { type Happening, SharedFacts } from './shared-facts.ts';
 
 /** A callback that saves, as the Trainer sees it. */
 export interface CheckpointOwner {
@@ -48,15 +56,19 @@ export interface CheckpointSource {
   readings(): Promise<CheckpointEvent['metrics']>;
   /** Takes hold of everything a checkpoint holds, now. */
   capture(): Promise<Snapshot>;
+  /** Tells user code of a save, behind training and saving. Rejects with a HighwaterError. */
   announce(owner: CheckpointOwner): Promise<void>;
   /** Takes the error of a save that failed. Absent: the next hook throws it. */
   readonly saveFailed?: (error: HighwaterError) => void;
   position(): { readonly epoch: number; readonly globalStep: number };
 }
 
+/** What a callback has decided in this hook. */
 interface Submitted {
   readonly owner: CheckpointOwner;
   readonly decision: Decision;
+  /** Its part of the hook's job: follows what becomes of the files it speaks of until it is handed over. */
+  draft: SaveJob;
 }
 
 /** How many lines for the journal may wait for a save. */
@@ -96,13 +108,7 @@ export class Checkpointing {
     this.#saver = saver;
     this.#waits = waits;
     this.#ranks = ranks;
-    this.#facts = new SharedFacts(ranks, (happening) => {
-      if (happening.kind === 'saveFailed') {
-        source.owners[happening.owner]?.onSaveFailed(happening.save);
-        return;
-      }
-      for (const owner of source.owners) owner.renamePath(happening.from, happening.to);
-    });
+    this.#facts = new SharedFacts(ranks, (happening) => this.#apply(happening));
   }
 
   /** Whether this process is the one that writes: rank 0. */
@@ -123,8 +129,8 @@ export class Checkpointing {
   /** Whether a name is taken once every save so far is done: rank 0's answer, for which every rank asks. */
   async isTaken(path: string): Promise<boolean> {
     return await this.#facts.ask(async () => {
-      const isPlanned = this.#round?.some(({ decision }) =>
-        decision.saves.some((save) => save.path === path),
+      const isPlanned = this.#round?.some(({ draft }) =>
+        draft.names.some((name) => name.path === path),
       );
       return isPlanned === true || (await this.#saver.isTaken(path));
     });
@@ -170,10 +176,12 @@ export class Checkpointing {
     return this.#cost;
   }
 
-  /** The end of training: as {@link flush}, and the wait counts as a cost. */
+  /** The end of training: as {@link flush}, all loggers have been told, and the wait counts as a cost. */
   async finish(): Promise<void> {
     const began = performance.now();
-    await this.flush();
+    await this.#facts.round(async () => {
+      if (this.isWriter) await this.#saver.finish();
+    });
     await this.#writeJournal();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
@@ -195,8 +203,9 @@ export class Checkpointing {
 
   /** Carries out a decision: with the others of this hook, or by itself outside a hook. */
   async submit(owner: CheckpointOwner, decision: Decision): Promise<void> {
-    if (this.#round === undefined) await this.#commit([{ owner, decision }]);
-    else this.#round.push({ owner, decision });
+    const submitted = { owner, decision, draft: this.#draft(owner, decision) };
+    if (this.#round === undefined) await this.#commit([submitted]);
+    else this.#round.push(submitted);
   }
 
   /** One hook: all callbacks decide, on every rank alike, then everything is saved together. */
@@ -205,47 +214,79 @@ export class Checkpointing {
       await decide();
       return;
     }
-    let submitted: readonly Submitted[] = [];
-    await this.#facts.round(async () => {
-      this.#saver.throwIfFailed();
-      submitted = this.#round = [];
-      try {
+    const submitted: Submitted[] = [];
+    this.#round = submitted;
+    try {
+      await this.#facts.round(async () => {
+        this.#saver.throwIfFailed();
         await decide();
-      } catch (error) {
-        for (const { owner, decision } of submitted) {
-          for (const save of decision.saves) owner.onSaveFailed(save);
+      });
+    } catch (error) {
+      for (const { owner, decision, draft } of submitted) {
+        for (const [i, name] of draft.names.entries()) {
+          owner.onSaveFailed(asPlanned(decision.saves[i] as PlannedSave, name));
         }
-        throw error;
-      } finally {
-        this.#round = undefined;
       }
-    });
+      throw error;
+    } finally {
+      this.#round = undefined;
+    }
     await this.#commit(submitted);
   }
 
+  /** Names in the state that was restored, on rank 0, which another run has taken since: the callbacks' no more. */
+  giveUp(names: readonly StoredName[]): void {
+    for (const { path, role, stateKey } of names) {
+      const owner = this.#source.owners.findIndex((one) => one.stateKey === stateKey);
+      if (owner < 0 || role === 'user') continue;
+      const save = { path, role, replaces: false, displaces: [] };
+      this.#facts.happened({ kind: 'saveFailed', owner, save });
+    }
+  }
+
+  /** Tells the callbacks, and what was decided in this hook before it happened. */
+  #apply(happening: Happening): void {
+    const { owners } = this.#source;
+    if (happening.kind === 'saveFailed') {
+      const { owner, save } = happening;
+      owners[owner]?.onSaveFailed(save);
+      this.#amend((draft) => withoutNames(draft, [save]));
+    } else {
+      const { from, to } = happening;
+      for (const owner of owners) owner.renamePath(from, to);
+      this.#amend((draft) => renamed(draft, from, to));
+    }
+  }
+
+  #amend(change: (draft: SaveJob) => SaveJob): void {
+    for (const submitted of this.#round ?? []) submitted.draft = change(submitted.draft);
+  }
+
+  #draft(owner: CheckpointOwner, decision: Decision): SaveJob {
+    const { stateKey, saveWeightsOnly: weightsOnly } = owner;
+    const names = decision.saves.map((save): SaveName => {
+      const onFailed = (name: SaveName): void =>
+        this.#facts.happened({
+          kind: 'saveFailed',
+          owner: this.#source.owners.indexOf(owner),
+          save: asPlanned(save, name),
+        });
+      return { ...save, weightsOnly, stateKey, onFailed };
+    });
+    const { removals } = decision;
+    return { names, removals, journal: this.#journal(owner, decision), isAwaited: this.#waits };
+  }
+
   async #commit(submitted: readonly Submitted[]): Promise<void> {
-    const names = dedupe(
-      submitted.flatMap(({ owner, decision }) =>
-        decision.saves.map((save): SaveName => {
-          const { stateKey, saveWeightsOnly: weightsOnly } = owner;
-          const onFailed = ({ path, displaces = [] }: SaveName): void =>
-            this.#facts.happened({
-              kind: 'saveFailed',
-              owner: this.#source.owners.indexOf(owner),
-              save: { ...save, path, displaces },
-            });
-          return { ...save, weightsOnly, stateKey, onFailed };
-        }),
-      ),
-    );
+    const names = dedupe(submitted.flatMap(({ draft }) => draft.names));
     const isWanted = (path: string): boolean =>
       path === this.resumedFrom ||
       names.some((name) => name.path === path) ||
       this.#source.owners.some((owner) => owner.keeps(path));
     const removals = submitted
-      .flatMap(({ decision }) => decision.removals)
+      .flatMap(({ draft }) => draft.removals)
       .filter(({ path }) => !isWanted(path));
-    this.#unwritten.push(...this.#journal(submitted));
+    this.#unwritten.push(...submitted.flatMap(({ draft }) => draft.journal));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
@@ -257,12 +298,12 @@ export class Checkpointing {
         isAwaited: this.#waits,
         ...(this.#source.saveFailed && { onFailed: this.#source.saveFailed }),
         onRenamed: (from, to) => this.#facts.happened({ kind: 'renamed', from, to }),
-        onDurable: async (report) => {
+        onDurable: (report) => {
           this.#cost = withSave(this.#cost, report);
-          for (const owner of owners) {
-            owner.onSaved(report);
-            await this.#source.announce(owner);
-          }
+          for (const owner of owners) owner.onSaved(report);
+        },
+        announce: async () => {
+          for (const owner of owners) await this.#source.announce(owner);
         },
       };
       await this.#carryOut(job);
@@ -288,14 +329,15 @@ export class Checkpointing {
     if (this.isWriter) await appendJournal(this.storage, lines);
   }
 
-  #journal(submitted: readonly Submitted[]): readonly JournalLine[] {
+  #journal(
+    { dirpath: folder, stateKey: callback }: CheckpointOwner,
+    { notes }: Decision,
+  ): JournalLine[] {
     const { epoch, globalStep } = this.#source.position();
-    return submitted.flatMap(({ owner, decision }) =>
-      decision.notes.map((note: Note) => ({
-        folder: owner.dirpath,
-        line: { epoch, globalStep, callback: owner.stateKey, ...note } satisfies JsonObject,
-      })),
-    );
+    return notes.map((note: Note) => ({
+      folder,
+      line: { epoch, globalStep, callback, ...note } satisfies JsonObject,
+    }));
   }
 
   /** Saves one file outside every callback's bookkeeping. */
@@ -308,6 +350,11 @@ export class Checkpointing {
     };
     await this.#carryOut(job);
   }
+}
+
+/** A planned save, with the names that its files have by now. */
+function asPlanned(save: PlannedSave, { path, displaces = [] }: SaveName): PlannedSave {
+  return { ...save, path, displaces };
 }
 
 /** By its code: another rank's error has lost its class. */

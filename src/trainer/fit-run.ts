@@ -1,6 +1,6 @@
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
-import { orderOf } from '../saving/stored-save.ts';
+import { orderOf, type StoredName } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
@@ -83,7 +83,11 @@ export class FitRun implements Run {
         readings: () => this.metrics.readings(trainer.globalStep),
         capture: () => this.#state.capture(),
         announce: async (owner) => {
-          for (const logger of trainer.loggers) await logger.afterSaveCheckpoint?.(owner as never);
+          for (const logger of trainer.loggers) {
+            await this.#hooks.guard('afterSaveCheckpoint', () =>
+              logger.afterSaveCheckpoint?.(owner as never),
+            );
+          }
         },
         position: () => ({ epoch: trainer.currentEpoch, globalStep: trainer.globalStep }),
         maySave: () => this.#maySave,
@@ -233,14 +237,17 @@ export class FitRun implements Run {
     const mayWrite = !this.#settings.fastDevRun;
     checkpointing.resumedFrom = reader.path;
     checkpointing.resumedSequence = orderOf(reader.document).sequence;
+    let taken: readonly StoredName[] = [];
     await this.#ranks.onZero(async () => {
       const owners = this.#owners;
       const options = { mayWrite };
       const folders = this.#runFolders;
-      const warnings = await finishFolders(reader, checkpointing, folders, owners, options);
-      for (const warning of warnings) this.#trainer.warnOnce(warning);
+      const finished = await finishFolders(reader, checkpointing, folders, owners, options);
+      for (const warning of finished.warnings) this.#trainer.warnOnce(warning);
+      taken = finished.taken;
     });
     const standing = await this.#state.restore(reader, data, learningRate);
+    checkpointing.giveUp(taken);
     // Gradients so far are rank 0's to keep.
     if (!this.#ranks.isZero) await this.#module.replaceGradients?.([]);
     return standing;
@@ -251,7 +258,7 @@ export class FitRun implements Run {
     this.#state.sanityEpoch = undefined;
     this.#maySave = !this.#settings.fastDevRun;
     await loop.saveTrainEnd();
-    await this.checkpointing.flush();
+    await this.checkpointing.finish();
   }
 
   async #trainAndFinish(context: FitContext, loop: FitLoop): Promise<void> {
@@ -300,7 +307,7 @@ export class FitRun implements Run {
       }
       this.#isTold = true;
       if (hook === 'onException') await this.#hooks.run('onException', error);
-      await this.checkpointing.flush();
+      await this.checkpointing.finish();
     } catch (second) {
       const why = second instanceof Error ? second.message : String(second);
       this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);

@@ -122,7 +122,7 @@ export class ForeignRun implements CheckpointHost {
     await prepareFolders(storage, folders);
     const { document } = restored ?? {};
     if (restored !== undefined && document !== undefined) {
-      await finishSave(storage, restored, folders);
+      const taken = await finishSave(storage, restored, folders);
       const owners = this.#checkpoints;
       for (const warning of await newerFiles(storage, folders, restored, owners)) {
         this.warnOnce(warning);
@@ -131,6 +131,7 @@ export class ForeignRun implements CheckpointHost {
       this.checkpointing.resumedFrom = restored.path;
       this.checkpointing.resumedSequence = this.#sequence;
       await restoreCallbacks(document, this.#checkpoints);
+      this.checkpointing.giveUp(taken);
       this.#metrics.loadStateDict(document.metrics as JsonValue);
     }
     for (const checkpoint of this.#checkpoints) checkpoint.onTrainStart();

@@ -2,6 +2,7 @@ import type { JsonValue } from '../format/json.ts';
 import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
+import type { StoredName } from '../saving/stored-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
 import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
@@ -26,16 +27,26 @@ export async function beginLoggers(
   }
 }
 
-/** What a resume does to a run's folders before anything is restored: one warning for each that needs it. */
+/**
+ * What a resume does to a run's folders before anything is restored.
+ *
+ * @returns one warning for each that needs it, and the names that another run has taken meanwhile.
+ */
 export async function finishFolders(
   reader: CheckpointReader,
   checkpointing: Checkpointing,
   runFolders: RunFolders,
   owners: readonly CheckpointOwner[],
   options: { readonly mayWrite: boolean },
-): Promise<readonly string[]> {
+): Promise<{ readonly warnings: readonly string[]; readonly taken: readonly StoredName[] }> {
   const { storage } = checkpointing;
   const folders = runFolders.all(checkpointing.defaultFolder);
-  if (options.mayWrite) await finishSave(storage, reader, folders);
-  return await newerFiles(storage, folders, reader, owners);
+  const taken = options.mayWrite ? await finishSave(storage, reader, folders) : [];
+  const isTaken = taken.map(
+    ({ path }) =>
+      `'${path}' was made after the checkpoint resumed from, by another run: it is left alone, and this run ` +
+      `saves beside it.`,
+  );
+  const newer = await newerFiles(storage, folders, reader, owners);
+  return { warnings: [...isTaken, ...newer], taken };
 }

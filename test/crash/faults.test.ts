@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { FAULTS, type FaultCode, runWith } from './model/faults.ts';
 
 /** Each call of a run fails with one of the codes; `npm run crash:faults` lets each fail with all. */
-const EVERY = 24;
+const EVERY = 20;
 
 describe.each(Object.keys(FAULTS) as FaultCode[])('%s at a call of the system', (code) => {
   const offset = Object.keys(FAULTS).indexOf(code) * 4;

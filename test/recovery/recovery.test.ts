@@ -247,6 +247,31 @@ it('two processes that train into one folder at the same time both finish, and n
   );
 });
 
+describe('of a run that was killed, when another took free names in its folder before it is resumed,', () => {
+  const other = { mark: 1000, filename: '{step}', saveTopK: -1, epochs: 1 };
+
+  it('a file that it had removed stays, though the name is the same', async () => {
+    const { checkpoint } = await smallRun(folder, { saveTopK: 1, epochs: 1 });
+    expect(files()).toEqual(['step=2.ckpt']);
+    await smallRun(folder, other);
+    expect(files()).toEqual(['step=1.ckpt', 'step=2-v1.ckpt', 'step=2.ckpt']);
+    await smallRun(folder, { saveTopK: 1, ckptPath: checkpoint.bestModelPath });
+    expect(files()).toEqual(['step=1.ckpt', 'step=2-v1.ckpt', 'step=2.ckpt', 'step=4.ckpt']);
+    expect(await weightOf(join(folder, 'step=1.ckpt'))).toBe(1001);
+  });
+
+  it("a name that it had not made yet stays the other one's, now and at every later save", async () => {
+    const { checkpoint: cutShort } = await smallRun(folder, { saveLast: true });
+    rmSync(cutShort.lastModelPath);
+    await smallRun(folder, { ...other, saveLast: true });
+    const ckptPath = join(folder, 'step=4.ckpt');
+    const { checkpoint } = await smallRun(folder, { saveLast: true, ckptPath, epochs: 3 });
+    expect(await weightOf(join(folder, 'last.ckpt'))).toBe(1002);
+    expect(basename(checkpoint.lastModelPath)).toBe('last-v1.ckpt');
+    expect(await weightOf(checkpoint.lastModelPath)).toBe(6);
+  });
+});
+
 it('a lowered saveTopK removes the surplus at the next save, the worst first', async () => {
   await smallRun(folder, { saveTopK: 4 });
   expect(files()).toEqual(['step=1.ckpt', 'step=2.ckpt', 'step=3.ckpt', 'step=4.ckpt']);

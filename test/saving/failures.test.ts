@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type Logger,
   ModelCheckpoint,
   type ModelCheckpointOptions,
   memoryFiles,
@@ -76,6 +77,23 @@ it.each([true, false])(
     expect(module.weight('weight')[0]).toBe(-0.125 * steps);
   },
 );
+
+it('a logger that fails when it is told of a save ends fit as that hook, and the save counts', async () => {
+  const storage = memoryFiles();
+  const logger: Logger = {
+    ...{ saveDir: '/l', name: '', version: 0, logMetrics() {} },
+    afterSaveCheckpoint() {
+      throw new Error('no route to host');
+    },
+  };
+  const { checkpoint, error } = await train(storage, { filename: '{step}' }, { logger });
+  expect(error).toMatchObject({
+    code: 'HOOK_FAILED',
+    message: expect.stringMatching(/^afterSaveCheckpoint failed in epoch 0 .*: no route to host$/),
+  });
+  expect(checkpoint.lastSave?.paths).toEqual([checkpoint.bestModelPath]);
+  expect(await names(storage)).toEqual([checkpoint.bestModelPath]);
+});
 
 it('a hook that a crash cut short is finished on resume: names made, what was to go removed', async () => {
   const options: ModelCheckpointOptions = {
