@@ -81,6 +81,8 @@ export class Checkpointing {
   readonly #facts: SharedFacts;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
+  /** Of the newest round, whatever has not failed since. */
+  readonly #fullSaves = new Set<string>();
   /** Of hooks that saved nothing: they go with the next save, or with the end. */
   #unwritten: JournalLine[] = [];
 
@@ -98,10 +100,13 @@ export class Checkpointing {
     this.#ranks = ranks;
     this.#facts = new SharedFacts(ranks, (happening) => {
       if (happening.kind === 'saveFailed') {
+        this.#fullSaves.delete(happening.save.path);
         source.owners[happening.owner]?.onSaveFailed(happening.save);
         return;
       }
-      for (const owner of source.owners) owner.renamePath(happening.from, happening.to);
+      const { from, to } = happening;
+      if (this.#fullSaves.delete(from)) this.#fullSaves.add(to);
+      for (const owner of source.owners) owner.renamePath(from, to);
     });
   }
 
@@ -113,6 +118,11 @@ export class Checkpointing {
   /** False during the sanity check, `fastDevRun` and outside `fit`. */
   get maySave(): boolean {
     return this.#source.maySave();
+  }
+
+  /** Once {@link flush} has resolved: whether training can go on from what the newest round has saved. */
+  get hasFullSave(): boolean {
+    return this.#fullSaves.size > 0;
   }
 
   /** Saves that are not durable yet; 0 on all ranks but rank 0. */
@@ -238,6 +248,8 @@ export class Checkpointing {
         }),
       ),
     );
+    this.#fullSaves.clear();
+    for (const { path, weightsOnly } of names) if (!weightsOnly) this.#fullSaves.add(path);
     const isWanted = (path: string): boolean =>
       path === this.resumedFrom ||
       names.some((name) => name.path === path) ||
