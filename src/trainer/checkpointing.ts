@@ -19,6 +19,8 @@ export interface CheckpointOwner {
   readonly dirpath: string;
   /** How many folders deep its names go below `dirpath`. */
   readonly folderDepth: number;
+  /** What its names end in. */
+  readonly FILE_EXTENSION: string;
   readonly stateKey: string;
   readonly saveWeightsOnly: boolean;
   /** Whether a file is one that it counts as its own and still wants. */
@@ -147,11 +149,11 @@ export class Checkpointing {
 
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
   async rankedFiles(owner: CheckpointOwner): Promise<readonly RankedFile[]> {
-    const { dirpath: path, folderDepth: depth, stateKey } = owner;
+    const { dirpath: path, folderDepth: depth, FILE_EXTENSION, stateKey } = owner;
     const files = await this.#facts.ask(async () => {
       const found = await rankedFiles(
         this.storage,
-        { path, depth },
+        { path, depth, extensions: [FILE_EXTENSION] },
         stateKey,
         this.resumedSequence,
       );

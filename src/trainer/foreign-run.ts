@@ -183,7 +183,7 @@ export type CheckpointPlace = string | URL | SavingPlace;
 /**
  * The checkpoint that a path, or `'last'` or `'best'` of a place, means for a loop that is not the Trainer's.
  *
- * @param place default `checkpoints`.
+ * @param place default `checkpoints`. Of a folder, the files `*.ckpt` directly in it.
  * @returns undefined for `'last'` when there is none yet.
  * @throws MisconfigurationError for a file that training cannot go on from, and for `'best'` when there is none.
  */
@@ -193,7 +193,9 @@ export async function findState(
   { storage = defaultStorage(), console: sink = console }: ForeignRunOptions = {},
 ): Promise<CheckpointReader | undefined> {
   const isFolder = typeof place === 'string' || place instanceof URL;
-  const owner = isFolder ? { dirpath: absolutePath(String(place)), folderDepth: 0 } : place;
+  const owner = isFolder
+    ? { dirpath: absolutePath(String(place)), folderDepth: 0, FILE_EXTENSION: '.ckpt' }
+    : place;
   const found = await findCheckpoint(path, {
     storage,
     folders: new RunFolders({}, undefined, [owner]),
