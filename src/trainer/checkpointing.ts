@@ -21,7 +21,6 @@ export interface CheckpointOwner {
   readonly folderDepth: number;
   /** What its names end in. */
   readonly FILE_EXTENSION: string;
-  readonly stateKey: string;
   readonly saveWeightsOnly: boolean;
   /** Whether a file is one that it counts as its own and still wants. */
   keeps(path: string): boolean;
@@ -46,6 +45,8 @@ export interface CheckpointHost {
 export interface CheckpointSource {
   maySave(): boolean;
   readonly owners: readonly CheckpointOwner[];
+  /** What an owner's state is stored under, and its files are told from those of its siblings by. */
+  keyOf(owner: CheckpointOwner): string;
   moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'>;
   readings(): Promise<CheckpointEvent['metrics']>;
   /** Takes hold of everything a checkpoint holds, now. */
@@ -147,14 +148,19 @@ export class Checkpointing {
     return await this.#facts.ask(() => isContained(this.storage, folder, path));
   }
 
+  /** What the files of this run's callbacks are known by. */
+  get stateKeys(): ReadonlySet<string> {
+    return new Set(this.#source.owners.map((owner) => this.#source.keyOf(owner)));
+  }
+
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
   async rankedFiles(owner: CheckpointOwner): Promise<readonly RankedFile[]> {
-    const { dirpath: path, folderDepth: depth, FILE_EXTENSION, stateKey } = owner;
+    const { dirpath: path, folderDepth: depth, FILE_EXTENSION } = owner;
     const files = await this.#facts.ask(async () => {
       const found = await rankedFiles(
         this.storage,
         { path, depth, extensions: [FILE_EXTENSION] },
-        stateKey,
+        this.#source.keyOf(owner),
         this.resumedSequence,
       );
       return found.map((file) => ({ ...file }));
@@ -239,7 +245,8 @@ export class Checkpointing {
     const names = dedupe(
       submitted.flatMap(({ owner, decision }) =>
         decision.saves.map((save): SaveName => {
-          const { stateKey, saveWeightsOnly: weightsOnly } = owner;
+          const { saveWeightsOnly: weightsOnly } = owner;
+          const stateKey = this.#source.keyOf(owner);
           const onFailed = ({ path, displaces = [] }: SaveName): void =>
             this.#facts.happened({
               kind: 'saveFailed',
@@ -307,7 +314,12 @@ export class Checkpointing {
     return submitted.flatMap(({ owner, decision }) =>
       decision.notes.map((note: Note) => ({
         folder: owner.dirpath,
-        line: { epoch, globalStep, callback: owner.stateKey, ...note } satisfies JsonObject,
+        line: {
+          epoch,
+          globalStep,
+          callback: this.#source.keyOf(owner),
+          ...note,
+        } satisfies JsonObject,
       })),
     );
   }

@@ -2,6 +2,7 @@ import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
+import { keyAmong } from './checkpoint-content.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
@@ -73,6 +74,7 @@ export class FitRun implements Run {
     this.checkpointing = new Checkpointing(
       {
         owners: this.#owners,
+        keyOf: keyAmong(trainer.callbacks),
         moment: (hook, elapsedMs) => ({
           hook,
           epoch: trainer.currentEpoch,
@@ -235,10 +237,9 @@ export class FitRun implements Run {
     checkpointing.resumedFrom = reader.path;
     checkpointing.resumedSequence = orderOf(reader.document).sequence;
     await this.#ranks.onZero(async () => {
-      const owners = this.#owners;
       const options = { mayWrite };
       const folders = this.#runFolders;
-      const warnings = await finishFolders(reader, checkpointing, folders, owners, options);
+      const warnings = await finishFolders(reader, checkpointing, folders, options);
       for (const warning of warnings) this.#trainer.warnOnce(warning);
     });
     const standing = await this.#state.restore(reader, data, learningRate);

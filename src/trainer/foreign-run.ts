@@ -9,7 +9,7 @@ import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
-import { commonContent } from './checkpoint-content.ts';
+import { commonContent, keyAmong } from './checkpoint-content.ts';
 import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
 import { type CheckpointHost, Checkpointing } from './checkpointing.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
@@ -72,6 +72,7 @@ export class ForeignRun implements CheckpointHost {
     this.checkpointing = new Checkpointing(
       {
         owners: checkpoints,
+        keyOf: keyAmong(checkpoints),
         maySave: () => this.#isTraining,
         moment: (hook, elapsedMs) => ({
           ...loop.position(),
@@ -123,8 +124,12 @@ export class ForeignRun implements CheckpointHost {
     const { document } = restored ?? {};
     if (restored !== undefined && document !== undefined) {
       await finishSave(storage, restored, folders);
-      const owners = this.#checkpoints;
-      for (const warning of await newerFiles(storage, folders, restored, owners)) {
+      for (const warning of await newerFiles(
+        storage,
+        folders,
+        restored,
+        this.checkpointing.stateKeys,
+      )) {
         this.warnOnce(warning);
       }
       this.#sequence = orderOf(document).sequence;

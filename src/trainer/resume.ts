@@ -3,7 +3,7 @@ import type { Logger } from '../loggers/logger.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
-import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
+import type { Checkpointing } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
 import type { RunFolders } from './run-folders.ts';
 
@@ -31,11 +31,10 @@ export async function finishFolders(
   reader: CheckpointReader,
   checkpointing: Checkpointing,
   runFolders: RunFolders,
-  owners: readonly CheckpointOwner[],
   options: { readonly mayWrite: boolean },
 ): Promise<readonly string[]> {
   const { storage } = checkpointing;
   const folders = runFolders.all(checkpointing.defaultFolder);
   if (options.mayWrite) await finishSave(storage, reader, folders);
-  return await newerFiles(storage, folders, reader, owners);
+  return await newerFiles(storage, folders, reader, checkpointing.stateKeys);
 }
