@@ -24,10 +24,12 @@ export interface PlannedSave {
   readonly displaces: readonly KeptFile[];
 }
 
-/** A file that a callback counts as its own; without a score when it is not ranked. */
+/** A file that a callback counts as its own; without score and age when it is not ranked. */
 export interface KeptFile {
   readonly path: string;
   readonly score?: number | undefined;
+  /** Its place among the kept: see {@link KeptModels.ageOf}. */
+  readonly age?: number | undefined;
 }
 
 /** One file that goes, after everything of this hook is durable. */
@@ -187,7 +189,11 @@ function rank(step: Step, score: number): void {
     topKSavedAtStep: step.event.globalStep,
     topKSavedPath: path,
   };
-  const displaces = surplus.map((gone) => ({ path: gone, score: state.bestKModels.get(gone) }));
+  const displaces = surplus.map((gone) => ({
+    path: gone,
+    score: state.bestKModels.get(gone),
+    age: state.bestKModels.ageOf(gone),
+  }));
   const replaces = mayReplace(step, path, surplus);
   addSave(step, { role: 'topK', path, replaces, score, displaces });
   const reason = `${options.monitor} is not among the ${options.saveTopK} best any more`;

@@ -16,21 +16,26 @@ export class KeptModels {
   readonly #byPath: SortedMap<string, KeptModel>;
   readonly #byAge: SortedMap<number, KeptModel>;
   readonly #byScore: SortedMap<Pick<KeptModel, 'score' | 'age'>, KeptModel>;
+  /** The highest age that was ever given: none is given twice, even when its file is gone. */
+  readonly #newest: number;
 
   private constructor(
     byPath: SortedMap<string, KeptModel>,
     byAge: SortedMap<number, KeptModel>,
     byScore: SortedMap<Pick<KeptModel, 'score' | 'age'>, KeptModel>,
+    newest: number,
   ) {
     this.#byPath = byPath;
     this.#byAge = byAge;
     this.#byScore = byScore;
+    this.#newest = newest;
   }
 
   static readonly none: KeptModels = new KeptModels(
     SortedMap.empty(compare),
     SortedMap.empty(compare),
     SortedMap.empty((a, b) => compare(a.score, b.score) || a.age - b.age),
+    0,
   );
 
   static from(entries: Iterable<readonly [path: string, score: number]>): KeptModels {
@@ -51,16 +56,26 @@ export class KeptModels {
     return this.#byPath.get(path)?.score;
   }
 
-  /** With one more, the newest; or with another score at the place of the one that has this path. */
-  with(path: string, score: number): KeptModels {
+  /** Of two files, that with the lower age was saved earlier; undefined when it is not among them. */
+  ageOf(path: string): number | undefined {
+    return this.#byPath.get(path)?.age;
+  }
+
+  /**
+   * With one more, the newest; or with another score at the place of the one that has this path.
+   *
+   * @param returning the age that it had here before it was taken out: it goes back to its place.
+   */
+  with(path: string, score: number, returning?: number): KeptModels {
     const old = this.#byPath.get(path);
-    const age = old?.age ?? (this.#byAge.last()?.[0] ?? 0) + 1;
+    const age = old?.age ?? returning ?? this.#newest + 1;
     const model = { path, score, age };
     const byScore = old === undefined ? this.#byScore : this.#byScore.without(old);
     return new KeptModels(
       this.#byPath.with(path, model),
       this.#byAge.with(age, model),
       byScore.with(model, model),
+      Math.max(age, this.#newest),
     );
   }
 
@@ -71,7 +86,14 @@ export class KeptModels {
       this.#byPath.without(path),
       this.#byAge.without(old.age),
       this.#byScore.without(old),
+      this.#newest,
     );
+  }
+
+  /** With one file under another name, at its place. */
+  renamed(from: string, to: string): KeptModels {
+    const old = this.#byPath.get(from);
+    return old === undefined ? this : this.without(from).with(to, old.score, old.age);
   }
 
   /** The best, the oldest among equals; undefined when there is none. */

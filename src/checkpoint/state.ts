@@ -188,17 +188,11 @@ export function renamePath(state: CheckpointState, from: string, to: string): Ch
   return {
     ...state,
     bestModelPath: spell(state.bestModelPath),
-    bestKModels: respelled(state.bestKModels, from, to),
+    bestKModels: state.bestKModels.renamed(from, to),
     kthBestModelPath: spell(state.kthBestModelPath),
     lastModelPath: spell(state.lastModelPath),
     topKSavedPath: spell(state.topKSavedPath),
   };
-}
-
-/** In the same order: this happens once in a while, and may take as long as there are files. */
-function respelled(kept: KeptModels, from: string, to: string): KeptModels {
-  if (!kept.has(from)) return kept;
-  return KeptModels.from([...kept].map(([path, score]) => [path === from ? to : path, score]));
 }
 
 /** The state with the files that it did not list, the oldest first. */

@@ -4,7 +4,7 @@ import { type CheckpointState, ranking } from './state.ts';
 
 /**
  * The state when a planned save could not be carried out: without its file, and with what it was to displace,
- * which is still there. The callback may then keep one file more than `saveTopK`; the next save makes up for it.
+ * which is still there, at its old place. The callback may then keep one file more than `saveTopK`; the next save makes up for it.
  * A later hook of the same step may try again.
  */
 export function withoutSave(
@@ -24,8 +24,8 @@ export function withoutSave(
     return state.bestModelPath === path ? { ...open, bestModelPath: previous } : open;
   }
   let kept = state.bestKModels.without(path);
-  for (const displaced of displaces) {
-    if (displaced.score !== undefined) kept = kept.with(displaced.path, displaced.score);
+  for (const { path: displaced, score, age } of displaces) {
+    if (score !== undefined) kept = kept.with(displaced, score, age);
   }
   return { ...open, ...ranking(options, kept), bestKModels: kept };
 }

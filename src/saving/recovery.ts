@@ -7,10 +7,13 @@ import { orderOf, type SaveOrder, type StoredName, storedSave } from './stored-s
 /** How many files are opened together. */
 const AT_ONCE = 32;
 
-/** A folder of checkpoints, and how many folders deep its names go (`{epoch}/{step}`: 1). */
+/** A folder of checkpoints. */
 export interface CheckpointFolder {
   readonly path: string;
+  /** How many folders deep its names go (`{epoch}/{step}`: 1). */
   readonly depth: number;
+  /** What names of checkpoints end in: all else in the folder is somebody else's, and so is all when it is `''`. */
+  readonly extensions: readonly string[];
 }
 
 /** A checkpoint that was found. */
@@ -59,15 +62,15 @@ function newestFirst(a: FoundFile, b: FoundFile): number {
 
 async function* checkpointsIn(
   storage: Storage,
-  { path: folder, depth }: CheckpointFolder,
+  { path: folder, depth, extensions }: CheckpointFolder,
 ): AsyncGenerator<string> {
   for await (const { path, kind } of storage.list(folder)) {
     const name = path.slice(path.lastIndexOf('/') + 1);
     if (kind === 'folder') {
       if (depth > 0 && !name.startsWith('.')) {
-        yield* checkpointsIn(storage, { path, depth: depth - 1 });
+        yield* checkpointsIn(storage, { path, depth: depth - 1, extensions });
       }
-    } else if (kind === 'file' && name.endsWith('.ckpt')) {
+    } else if (kind === 'file' && extensions.some((end) => end !== '' && name.endsWith(end))) {
       yield path;
     }
   }
@@ -76,7 +79,7 @@ async function* checkpointsIn(
 /** Removes what dead writers left, in a folder and in those that its names go down to. */
 export async function sweepFolder(
   storage: Storage,
-  { path: folder, depth }: CheckpointFolder,
+  { path: folder, depth }: Pick<CheckpointFolder, 'path' | 'depth'>,
 ): Promise<void> {
   await storage.sweep(folder);
   if (depth === 0) return;

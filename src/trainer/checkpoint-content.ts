@@ -30,6 +30,12 @@ export function callbacksByKey(callbacks: readonly Callback[]): ReadonlyMap<stri
   return byKey;
 }
 
+/** The key of a callback among all, as {@link callbacksByKey} gives it. */
+export function keyAmong(callbacks: readonly Callback[]): (callback: object) => string {
+  const keys = new Map([...callbacksByKey(callbacks)].map(([key, callback]) => [callback, key]));
+  return (callback) => keys.get(callback as Callback) ?? '';
+}
+
 /** What every checkpoint holds, whatever runs the training. */
 export function commonContent(sources: {
   readonly epoch: number;

@@ -3,7 +3,6 @@ import { trimJournal } from '../saving/journal.ts';
 import { type CheckpointFolder, filesAfter, sweepFolder } from '../saving/recovery.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
-import type { CheckpointOwner } from './checkpointing.ts';
 
 /** Makes a run's folders ready, before any training: what cannot be written to is refused here. */
 export async function prepareFolders(
@@ -25,13 +24,12 @@ export async function newerFiles(
   storage: Storage,
   folders: readonly CheckpointFolder[],
   reader: CheckpointReader,
-  owners: readonly CheckpointOwner[],
+  stateKeys: ReadonlySet<string>,
 ): Promise<readonly string[]> {
   const { globalStep } = orderOf(reader.document);
-  const keys = new Set(owners.map(({ stateKey }) => stateKey));
   const warnings: string[] = [];
   for (const folder of folders) {
-    const files = await filesAfter(storage, folder, globalStep, keys);
+    const files = await filesAfter(storage, folder, globalStep, stateKeys);
     if (files.length === 0) continue;
     warnings.push(
       `'${folder.path}' holds ${files.length} checkpoints that are newer than the one resumed from ` +

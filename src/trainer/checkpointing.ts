@@ -27,7 +27,8 @@ export interface CheckpointOwner {
   readonly dirpath: string;
   /** How many folders deep its names go below `dirpath`. */
   readonly folderDepth: number;
-  readonly stateKey: string;
+  /** What its names end in. */
+  readonly FILE_EXTENSION: string;
   readonly saveWeightsOnly: boolean;
   /** Whether a file is one that it counts as its own and still wants. */
   keeps(path: string): boolean;
@@ -52,6 +53,8 @@ export interface CheckpointHost {
 export interface CheckpointSource {
   maySave(): boolean;
   readonly owners: readonly CheckpointOwner[];
+  /** What an owner's state is stored under, and its files are told from those of its siblings by. */
+  keyOf(owner: CheckpointOwner): string;
   moment(hook: CheckpointHook, elapsedMs: number): Omit<CheckpointEvent, 'metrics'>;
   readings(): Promise<CheckpointEvent['metrics']>;
   /** Takes hold of everything a checkpoint holds, now. */
@@ -93,6 +96,8 @@ export class Checkpointing {
   readonly #facts: SharedFacts;
   #round: Submitted[] | undefined;
   #cost: CheckpointCost = NO_COST;
+  /** Of the newest round, whatever has not failed since. */
+  readonly #fullSaves = new Set<string>();
   /** Of hooks that saved nothing: they go with the next save, or with the end. */
   #unwritten: JournalLine[] = [];
 
@@ -121,6 +126,11 @@ export class Checkpointing {
     return this.#source.maySave();
   }
 
+  /** Once {@link flush} has resolved: whether training can go on from what the newest round has saved. */
+  get hasFullSave(): boolean {
+    return this.#fullSaves.size > 0;
+  }
+
   /** Saves that are not durable yet; 0 on all ranks but rank 0. */
   get pendingSaves(): number {
     return this.#saver.pendingSaves;
@@ -141,14 +151,19 @@ export class Checkpointing {
     return await this.#facts.ask(() => isContained(this.storage, folder, path));
   }
 
+  /** What the files of this run's callbacks are known by. */
+  get stateKeys(): ReadonlySet<string> {
+    return new Set(this.#source.owners.map((owner) => this.#source.keyOf(owner)));
+  }
+
   /** The ranked files that a callback had when the checkpoint resumed from was saved, and that are still there. */
   async rankedFiles(owner: CheckpointOwner): Promise<readonly RankedFile[]> {
-    const { dirpath: path, folderDepth: depth, stateKey } = owner;
+    const { dirpath: path, folderDepth: depth, FILE_EXTENSION } = owner;
     const files = await this.#facts.ask(async () => {
       const found = await rankedFiles(
         this.storage,
-        { path, depth },
-        stateKey,
+        { path, depth, extensions: [FILE_EXTENSION] },
+        this.#source.keyOf(owner),
         this.resumedSequence,
       );
       return found.map((file) => ({ ...file }));
@@ -237,7 +252,7 @@ export class Checkpointing {
   /** Names in the state that was restored, on rank 0, which another run has taken since: the callbacks' no more. */
   giveUp(names: readonly StoredName[]): void {
     for (const { path, role, stateKey } of names) {
-      const owner = this.#source.owners.findIndex((one) => one.stateKey === stateKey);
+      const owner = this.#source.owners.findIndex((one) => this.#source.keyOf(one) === stateKey);
       if (owner < 0 || role === 'user') continue;
       const save = { path, role, replaces: false, displaces: [] };
       this.#facts.happened({ kind: 'saveFailed', owner, save });
@@ -249,10 +264,12 @@ export class Checkpointing {
     const { owners } = this.#source;
     if (happening.kind === 'saveFailed') {
       const { owner, save } = happening;
+      this.#fullSaves.delete(save.path);
       owners[owner]?.onSaveFailed(save);
       this.#amend((draft) => withoutNames(draft, [save]));
     } else {
       const { from, to } = happening;
+      if (this.#fullSaves.delete(from)) this.#fullSaves.add(to);
       for (const owner of owners) owner.renamePath(from, to);
       this.#amend((draft) => renamed(draft, from, to));
     }
@@ -263,7 +280,8 @@ export class Checkpointing {
   }
 
   #draft(owner: CheckpointOwner, decision: Decision): SaveJob {
-    const { stateKey, saveWeightsOnly: weightsOnly } = owner;
+    const { saveWeightsOnly: weightsOnly } = owner;
+    const stateKey = this.#source.keyOf(owner);
     const names = decision.saves.map((save): SaveName => {
       const onFailed = (name: SaveName): void =>
         this.#facts.happened({
@@ -279,6 +297,8 @@ export class Checkpointing {
 
   async #commit(submitted: readonly Submitted[]): Promise<void> {
     const names = dedupe(submitted.flatMap(({ draft }) => draft.names));
+    this.#fullSaves.clear();
+    for (const { path, weightsOnly } of names) if (!weightsOnly) this.#fullSaves.add(path);
     const isWanted = (path: string): boolean =>
       path === this.resumedFrom ||
       names.some((name) => name.path === path) ||
@@ -329,11 +349,10 @@ export class Checkpointing {
     if (this.isWriter) await appendJournal(this.storage, lines);
   }
 
-  #journal(
-    { dirpath: folder, stateKey: callback }: CheckpointOwner,
-    { notes }: Decision,
-  ): JournalLine[] {
+  #journal(owner: CheckpointOwner, { notes }: Decision): JournalLine[] {
     const { epoch, globalStep } = this.#source.position();
+    const { dirpath: folder } = owner;
+    const callback = this.#source.keyOf(owner);
     return notes.map((note: Note) => ({
       folder,
       line: { epoch, globalStep, callback, ...note } satisfies JsonObject,

@@ -2,6 +2,7 @@ import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
 import { orderOf, type StoredName } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
+import { keyAmong } from './checkpoint-content.ts';
 import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
@@ -12,6 +13,7 @@ import { type FitData, fitData } from './fit-data.ts';
 import { FitLoop, Interrupted } from './fit-loop.ts';
 import { GradientSum } from './gradient-sum.ts';
 import { Hooks } from './hooks.ts';
+import { interruption } from './interruption.ts';
 import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
 import type { LogScope, MetricStore } from './metrics.ts';
 import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
@@ -72,6 +74,7 @@ export class FitRun implements Run {
     this.checkpointing = new Checkpointing(
       {
         owners: this.#owners,
+        keyOf: keyAmong(trainer.callbacks),
         moment: (hook, elapsedMs) => ({
           hook,
           epoch: trainer.currentEpoch,
@@ -239,10 +242,9 @@ export class FitRun implements Run {
     checkpointing.resumedSequence = orderOf(reader.document).sequence;
     let taken: readonly StoredName[] = [];
     await this.#ranks.onZero(async () => {
-      const owners = this.#owners;
       const options = { mayWrite };
       const folders = this.#runFolders;
-      const finished = await finishFolders(reader, checkpointing, folders, owners, options);
+      const finished = await finishFolders(reader, checkpointing, folders, options);
       for (const warning of finished.warnings) this.#trainer.warnOnce(warning);
       taken = finished.taken;
     });
@@ -298,26 +300,41 @@ export class FitRun implements Run {
   async #onFailure(error: unknown, loop: FitLoop): Promise<never> {
     loop.rewind();
     const ranks = this.#ranks;
+    const { checkpointing } = this;
     // The others do not know of it, so nothing can be done together any more.
     if (ranks.areMany && !ranks.isShared(error)) ranks.part();
+    const isInterrupted = error instanceof Interrupted;
+    const hook = isInterrupted ? 'onInterrupt' : 'onException';
+    // An earlier save whose failure nobody was told of does not prevent this one.
+    await this.#try(() => checkpointing.flush());
+    let failure = await this.#try(async () => {
+      if (!ranks.areMany && !ranks.isZero) return;
+      await checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
+    });
+    this.#isTold = true;
+    if (!isInterrupted) {
+      await this.#try(async () => {
+        await this.#hooks.run('onException', error);
+      });
+    }
+    failure ??= await this.#try(() => checkpointing.finish());
+    if (!isInterrupted) throw error;
+    const { globalStep } = this.#trainer;
+    const { hasFullSave: isSaved, maySave } = checkpointing;
+    const owners = this.#owners;
+    throw ranks.share(interruption({ isSaved, failure, globalStep, maySave, owners }));
+  }
+
+  /** Warns of an error while another one ends `fit`, and returns it: what is left to do is done all the same. */
+  async #try(work: () => Promise<void>): Promise<unknown> {
     try {
-      const hook = error instanceof Interrupted ? 'onInterrupt' : 'onException';
-      if (ranks.areMany || ranks.isZero) {
-        await this.checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
-      }
-      this.#isTold = true;
-      if (hook === 'onException') await this.#hooks.run('onException', error);
-      await this.checkpointing.finish();
+      await work();
+      return undefined;
     } catch (second) {
       const why = second instanceof Error ? second.message : String(second);
       this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);
+      return second;
     }
-    if (error instanceof Interrupted) {
-      throw ranks.share(
-        new DOMException('Training was interrupted; its state is saved.', 'AbortError'),
-      );
-    }
-    throw error;
   }
 
   /** Folders and loggers, before any training; nothing in a `fastDevRun`. */

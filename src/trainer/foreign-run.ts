@@ -9,7 +9,7 @@ import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
-import { commonContent } from './checkpoint-content.ts';
+import { commonContent, keyAmong } from './checkpoint-content.ts';
 import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
 import { type CheckpointHost, Checkpointing } from './checkpointing.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
@@ -72,6 +72,7 @@ export class ForeignRun implements CheckpointHost {
     this.checkpointing = new Checkpointing(
       {
         owners: checkpoints,
+        keyOf: keyAmong(checkpoints),
         maySave: () => this.#isTraining,
         moment: (hook, elapsedMs) => ({
           ...loop.position(),
@@ -123,8 +124,8 @@ export class ForeignRun implements CheckpointHost {
     const { document } = restored ?? {};
     if (restored !== undefined && document !== undefined) {
       const taken = await finishSave(storage, restored, folders);
-      const owners = this.#checkpoints;
-      for (const warning of await newerFiles(storage, folders, restored, owners)) {
+      const { stateKeys } = this.checkpointing;
+      for (const warning of await newerFiles(storage, folders, restored, stateKeys)) {
         this.warnOnce(warning);
       }
       this.#sequence = orderOf(document).sequence;
@@ -184,7 +185,7 @@ export type CheckpointPlace = string | URL | SavingPlace;
 /**
  * The checkpoint that a path, or `'last'` or `'best'` of a place, means for a loop that is not the Trainer's.
  *
- * @param place default `checkpoints`.
+ * @param place default `checkpoints`. Of a folder, the files `*.ckpt` directly in it.
  * @returns undefined for `'last'` when there is none yet.
  * @throws MisconfigurationError for a file that training cannot go on from, and for `'best'` when there is none.
  */
@@ -194,7 +195,9 @@ export async function findState(
   { storage = defaultStorage(), console: sink = console }: ForeignRunOptions = {},
 ): Promise<CheckpointReader | undefined> {
   const isFolder = typeof place === 'string' || place instanceof URL;
-  const owner = isFolder ? { dirpath: absolutePath(String(place)), folderDepth: 0 } : place;
+  const owner = isFolder
+    ? { dirpath: absolutePath(String(place)), folderDepth: 0, FILE_EXTENSION: '.ckpt' }
+    : place;
   const found = await findCheckpoint(path, {
     storage,
     folders: new RunFolders({}, undefined, [owner]),

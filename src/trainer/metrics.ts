@@ -100,7 +100,7 @@ export class MetricStore {
     this.#ranks = ranks;
   }
 
-  /** Stages a value. @throws MisconfigurationError for a bad name, value or `batchSize`. */
+  /** Stages a value. @throws MisconfigurationError for a bad name, value, `batchSize` or `reduceFx`. */
   log(name: string, value: LogValue, options: LogOptions, scope: LogScope): void {
     if (typeof name !== 'string' || name === '') {
       throw new MisconfigurationError(`log: a metric needs a name, but got ${String(name)}.`);
@@ -117,11 +117,30 @@ export class MetricStore {
         `log('${name}'): reduceFx is ${String(reduceFx)}, but it must be ${[...REDUCTIONS].join(', ')}.`,
       );
     }
+    const shown = options.addDataloaderIdx === false ? name : `${name}${scope.suffix}`;
+    this.#checkReduction(shown, reduceFx, scope);
     const scalar = Scalar.of(this.#engine, name, value);
     const share = scope.isBatchHook ? this.share : 1;
     // A rank whose share is a stand-in has logged nothing that counts.
     const weight = share === 0 ? 0 : (options.batchSize ?? share);
-    this.#staged.push({ name, scalar, options, scope, weight });
+    this.#staged.push({ name: shown, scalar, options, scope, weight });
+  }
+
+  /** Here, where it is logged: once a step is taken, nothing may fail before it counts. */
+  #checkReduction(name: string, reduceFx: ReduceFx, { stage, isBatchHook }: LogScope): void {
+    const staged = this.#staged.find(
+      (entry) =>
+        entry.name === name &&
+        entry.scope.stage === stage &&
+        entry.scope.isBatchHook === isBatchHook,
+    );
+    const running = this.#running[stage].get(keyOf(name, isBatchHook));
+    const { reduceFx: before = 'mean' } = running?.options ?? staged?.options ?? { reduceFx };
+    if (before === reduceFx) return;
+    throw new MisconfigurationError(
+      `log('${name}'): reduceFx is '${reduceFx}', but '${before}' was given before in this ` +
+        `epoch. One metric has one reduction: use another name.`,
+    );
   }
 
   /** The hook completed: what it logged counts from here on. */
@@ -129,8 +148,7 @@ export class MetricStore {
     const staged = this.#staged;
     this.#staged = [];
     for (const { name, scalar, options, scope, weight } of staged) {
-      const suffix = options.addDataloaderIdx === false ? '' : scope.suffix;
-      const running = this.#runningOf(`${name}${suffix}`, options, scope);
+      const running = this.#runningOf(name, options, scope);
       if (running.options.onEpoch) {
         const isSynced = running.options.syncDist && this.#ranks.count > 1;
         (isSynced ? running.ofRank : running.epoch).add(scalar, weight);
@@ -155,13 +173,7 @@ export class MetricStore {
     const isTrainStep = scope.stage === 'train' && isBatchHook;
     const { reduceFx = 'mean' } = options;
     const existing = this.#running[scope.stage].get(keyOf(name, isBatchHook));
-    if (existing !== undefined) {
-      if (existing.options.reduceFx === reduceFx) return existing;
-      throw new MisconfigurationError(
-        `log('${name}'): reduceFx is '${reduceFx}', but '${existing.options.reduceFx}' was given before in this ` +
-          `epoch. One metric has one reduction: use another name.`,
-      );
-    }
+    if (existing !== undefined) return existing;
     const running: Running = {
       name,
       isBatchHook,

@@ -4,7 +4,7 @@ import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { finishSave } from '../saving/finish-save.ts';
 import type { StoredName } from '../saving/stored-save.ts';
 import { newerFiles } from './checkpoint-folders.ts';
-import type { Checkpointing, CheckpointOwner } from './checkpointing.ts';
+import type { Checkpointing } from './checkpointing.ts';
 import { loggerRun, type ResumeSource } from './find-checkpoint.ts';
 import type { RunFolders } from './run-folders.ts';
 
@@ -36,7 +36,6 @@ export async function finishFolders(
   reader: CheckpointReader,
   checkpointing: Checkpointing,
   runFolders: RunFolders,
-  owners: readonly CheckpointOwner[],
   options: { readonly mayWrite: boolean },
 ): Promise<{ readonly warnings: readonly string[]; readonly taken: readonly StoredName[] }> {
   const { storage } = checkpointing;
@@ -47,6 +46,6 @@ export async function finishFolders(
       `'${path}' was made after the checkpoint resumed from, by another run: it is left alone, and this run ` +
       `saves beside it.`,
   );
-  const newer = await newerFiles(storage, folders, reader, owners);
+  const newer = await newerFiles(storage, folders, reader, checkpointing.stateKeys);
   return { warnings: [...isTaken, ...newer], taken };
 }

@@ -3,8 +3,8 @@ import type { CheckpointFolder } from '../saving/recovery.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
 import { absolutePath, type TrainerOptions } from './options.ts';
 
-/** Where a callback saves: its folder, `''` for the default, and how deep its names go below it. */
-export type SavingPlace = Pick<CheckpointOwner, 'dirpath' | 'folderDepth'>;
+/** Where a callback saves: its folder, `''` for the default, how deep its names go below it, and what they end in. */
+export type SavingPlace = Pick<CheckpointOwner, 'dirpath' | 'folderDepth' | 'FILE_EXTENSION'>;
 
 /** Where a run's checkpoints lie, in one run and in the earlier ones of the same experiment. */
 export class RunFolders {
@@ -36,11 +36,15 @@ export class RunFolders {
   /** The folders of all callbacks, each once, when those without `dirpath` save in `defaultFolder`. */
   all(defaultFolder: string | undefined): readonly CheckpointFolder[] {
     const folders = new Map<string, CheckpointFolder>();
-    for (const { dirpath, folderDepth } of this.#owners) {
+    for (const { dirpath, folderDepth, FILE_EXTENSION } of this.#owners) {
       const path = dirpath || defaultFolder;
       if (path === undefined) continue;
-      const depth = Math.max(folderDepth, folders.get(path)?.depth ?? 0);
-      folders.set(path, { path, depth });
+      const { depth = 0, extensions = [] } = folders.get(path) ?? {};
+      folders.set(path, {
+        path,
+        depth: Math.max(folderDepth, depth),
+        extensions: [...new Set([...extensions, FILE_EXTENSION])],
+      });
     }
     return [...folders.values()];
   }

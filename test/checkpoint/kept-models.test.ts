@@ -6,7 +6,9 @@ import { SortedMap } from '../../src/checkpoint/sorted-map.ts';
 
 /** Few paths and scores, so that they meet. */
 const change = fc.record({
-  kind: fc.constantFrom<'with' | 'without'>('with', 'with', 'without'),
+  kind: fc.constantFrom<'with' | 'without' | 'back' | 'renamed'>(
+    ...(['with', 'with', 'without', 'back', 'renamed'] as const),
+  ),
   path: fc.integer({ min: 0, max: 40 }).map((n) => `/c/${n}.ckpt`),
   score: fc.constantFrom(0, -0, 1, 2, 3, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
 });
@@ -25,10 +27,25 @@ describe('KeptModels', () => {
         const versions: [KeptModels, Map<string, number>][] = [[KeptModels.none, new Map()]];
         for (const { kind, path, score } of changes) {
           const [kept, model] = versions.at(-1)!;
-          const next = new Map(model);
+          let next = new Map(model);
+          const change = {
+            with: () => kept.with(path, score),
+            without: () => kept.without(path),
+            // Taken out for another, which is taken back.
+            back: () => {
+              const [old, age] = [kept.get(path), kept.ageOf(path)];
+              const without = kept.without(path).with('/c/other.ckpt', score);
+              const undone = without.without('/c/other.ckpt');
+              return old === undefined ? undone : undone.with(path, old, age);
+            },
+            renamed: () => kept.renamed(path, `${path}-v1`),
+          }[kind]();
           if (kind === 'with') next.set(path, score);
-          else next.delete(path);
-          versions.push([kind === 'with' ? kept.with(path, score) : kept.without(path), next]);
+          if (kind === 'without') next.delete(path);
+          if (kind === 'renamed') {
+            next = new Map([...model].map(([key, of]) => [key === path ? `${key}-v1` : key, of]));
+          }
+          versions.push([change, next]);
         }
         for (const [kept, model] of versions) {
           expect([...kept]).toEqual([...model]);

@@ -129,6 +129,17 @@ const callback = (enableVersionCounter: fc.Arbitrary<boolean>): fc.Arbitrary<Res
 const callbacks = (enableVersionCounter: fc.Arbitrary<boolean>) =>
   fc.array(callback(enableVersionCounter), { minLength: 1, maxLength: 3 });
 
+/** What was decided in a round. A run counts the ages of its files itself: they order them, and mean no more. */
+function decided({ decisions }: Round): unknown {
+  return decisions.map(({ saves, ...decision }) => ({
+    ...decision,
+    saves: saves.map(({ displaces, ...save }) => ({
+      ...save,
+      displaces: displaces.map(({ path, score }) => ({ path, score })),
+    })),
+  }));
+}
+
 // Carrying decisions out, in memory ------------------------------------------------------------------------
 
 function namingOf({ autoInsertMetricName, enableVersionCounter }: ResolvedOptions): Naming {
@@ -379,9 +390,9 @@ describe('the rules, for any options and any run', () => {
     fc.assert(
       fc.property(callbacks(either), run, (options, run) => {
         const events = eventsOf(run);
-        const once = play(options, events).map(({ decisions }) => decisions);
+        const once = play(options, events);
         const again = play(options, events, (state) => stateFromJson(stateToJson(state)));
-        expect(again.map(({ decisions }) => decisions)).toEqual(once);
+        expect(again.map(decided)).toEqual(once.map(decided));
       }),
       { numRuns: 300 },
     );

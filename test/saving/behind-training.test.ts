@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MAX_LISTED } from '../../src/checkpoint/state.ts';
 import {
   type Callback,
   localFiles,
@@ -196,16 +197,17 @@ describe('a large state', () => {
 });
 
 describe('more kept files than a state lists', () => {
+  const options = {
+    dirpath: '/c',
+    filename: '{step}',
+    monitor: 'loss',
+    saveTopK: 1002,
+    saveLast: true,
+    everyNTrainSteps: 1,
+  } as const;
+
   it('go on ranking after a resume: each file holds its own score', async () => {
     const storage = memoryFiles();
-    const options = {
-      dirpath: '/c',
-      filename: '{step}',
-      monitor: 'loss',
-      saveTopK: 1002,
-      saveLast: true,
-      everyNTrainSteps: 1,
-    } as const;
     const first = new ModelCheckpoint(options);
     await train(new Model(1), first, { storage }, 1005);
     expect(first.bestKModels.size).toBe(1002);
@@ -235,5 +237,35 @@ describe('more kept files than a state lists', () => {
     expect(warnings).toEqual([
       "ModelCheckpoint: 1 of 1002 kept files are gone from '/c', so they are not among the kept any more.",
     ]);
+  });
+
+  it('are told apart where two callbacks have one state key', async () => {
+    const storage = memoryFiles();
+    const names = ['first', 'second'] as const;
+    const twins = (): ModelCheckpoint[] =>
+      names.map((name) => {
+        const filename = `${name}-{step}`;
+        const saveTopK = MAX_LISTED + 2;
+        return new ModelCheckpoint({ ...options, filename, saveTopK, saveLast: false });
+      });
+    const before = twins();
+    await train(new Model(1), before, { storage }, MAX_LISTED + 5);
+    const after = twins();
+    const warnings: string[] = [];
+    const trainer = new Trainer({
+      ...quiet,
+      maxEpochs: 2,
+      storage,
+      callbacks: after,
+      console: { info: () => {}, warn: (line: string) => warnings.push(line) },
+    });
+    await trainer.fit(new Model(1), { trainDataloaders: [2000], ckptPath: 'last' });
+    expect(warnings).toEqual([]);
+    for (const [i, name] of names.entries()) {
+      const kept = [...(before[i]?.bestKModels.keys() ?? [])];
+      const newest = `/c/${name}-step=${MAX_LISTED + 6}.ckpt`;
+      expect([...(after[i]?.bestKModels.keys() ?? [])]).toEqual([...kept.slice(1), newest]);
+      for (const path of kept.slice(1)) expect(await storage.stat(path)).toBeDefined();
+    }
   });
 });

@@ -17,6 +17,7 @@ class Model extends ArrayModule {
   }
   override trainingStep(batch: number): LossAndGradients {
     this.log('loss', batch);
+    this.log('equals', [2, 2, 3, 3, 1][batch - 1]);
     return { loss: batch, gradients: { weight: [1] } };
   }
 }
@@ -199,11 +200,20 @@ describe("with onSaveError: 'warn'", () => {
     const options = { monitor: 'loss', mode: 'max', saveTopK: 2, filename: '{step}' } as const;
     const { checkpoint } = await warned(storage, options);
     expect([...checkpoint.bestKModels]).toEqual([
-      ['/c/step=3.ckpt', 3],
       ['/c/step=2.ckpt', 2],
+      ['/c/step=3.ckpt', 3],
     ]);
     expect(checkpoint.bestModelPath).toBe('/c/step=3.ckpt');
     expect(await names(storage)).toEqual(['/c/step=2.ckpt', '/c/step=3.ckpt']);
+  });
+
+  it('of equals, the oldest goes first, also after it was to go for a save that failed', async () => {
+    const storage = refusing('/c/step=3.ckpt');
+    const options = { monitor: 'equals', mode: 'max', saveTopK: 2, filename: '{step}' } as const;
+    const { checkpoint } = await warned(storage, options, { asyncSave: false });
+    // Steps 1 and 2 are equals, and step 3 was to take the place of 1; step 4 does.
+    expect([...checkpoint.bestKModels.keys()]).toEqual(['/c/step=2.ckpt', '/c/step=4.ckpt']);
+    expect(await names(storage)).toEqual(['/c/step=2.ckpt', '/c/step=4.ckpt']);
   });
 
   it('removes later what a save that failed half-way was to remove', async () => {

@@ -87,8 +87,10 @@ it("finds the newest that is still there when another process removes files duri
     },
   };
   const warnings: string[] = [];
-  const found = await findNewest(storage, [{ path: root, depth: 0 }], (text) =>
-    warnings.push(text),
+  const found = await findNewest(
+    storage,
+    [{ path: root, depth: 0, extensions: ['.ckpt'] }],
+    (text) => warnings.push(text),
   );
   expect(found?.reader.path).toBe(`${root}/step=18.ckpt`);
   expect(warnings).toEqual([]);

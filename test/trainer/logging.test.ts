@@ -4,6 +4,8 @@ import {
   type Logger,
   type LogOptions,
   MisconfigurationError,
+  ModelCheckpoint,
+  memoryFiles,
   type TrainerOptions,
 } from '../../src/index.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
@@ -172,6 +174,28 @@ describe('a name that is logged more than once', () => {
     await expect(fit(new Twice())).rejects.toThrow(
       "log('x'): reduceFx is 'max', but 'sum' was given before",
     );
+  });
+
+  it('is refused where it is logged, so that no step is taken which a save would not count', async () => {
+    class Fickle extends Logging {
+      override trainingStep(batch: number): LossAndGradients {
+        const reduceFx = batch === 7 ? 'sum' : 'max';
+        this.log('x', batch, { onEpoch: true, reduceFx });
+        return { loss: 0, gradients: { weight: [1] } };
+      }
+    }
+    const module = new Fickle();
+    const storage = memoryFiles();
+    const checkpoint = new ModelCheckpoint({
+      dirpath: '/c',
+      filename: '{step}',
+      saveOnException: true,
+    });
+    const options = { storage, callbacks: checkpoint, enableCheckpointing: true };
+    await expect(fit(module, options)).rejects.toMatchObject({ code: 'MISCONFIGURATION' });
+    // Two steps of 0.125 each.
+    expect([...module.weight('weight')]).toEqual([-0.25]);
+    expect(await storage.stat('/c/step=2.ckpt')).toBeDefined();
   });
 });
 

@@ -106,6 +106,27 @@ describe('a run that went back on purpose', () => {
   });
 });
 
+it('finds, and tells of, files with a FILE_EXTENSION of their own', async () => {
+  class Safetensors extends ModelCheckpoint {
+    override FILE_EXTENSION = '.safetensors';
+  }
+  const all = { saveTopK: -1, filename: '{epoch}' };
+  const own = (): TrainerOptions => ({ logger: false, callbacks: new Safetensors(all) });
+  const first = await run(1, 'last', own());
+  const { trainer } = await run(2, 'last', own());
+  expect(trainer.globalStep).toBe(6);
+  const folder = join(root, 'checkpoints');
+  const files = async (): Promise<string[]> =>
+    (await readdir(folder)).filter((name) => name[0] !== '.').sort();
+  expect(await files()).toEqual(['epoch=0.safetensors', 'epoch=1.safetensors']);
+
+  const back = first.trainer.bestModelPath;
+  await run(2, back, own());
+  expect(messages.filter((message) => message.includes('newer than'))).toEqual([
+    expect.stringMatching(/1 checkpoints .*epoch=1\.safetensors'/s),
+  ]);
+});
+
 it('makes the last file that a crash at the end of training has prevented', async () => {
   const options = { saveLast: true, everyNEpochs: 2, filename: 'a' } as const;
   const { checkpoint } = await run(2, undefined, { logger: false }, options);

@@ -59,6 +59,9 @@ export class FitCheckpoint extends Callback implements FitMember {
   get folderDepth(): number {
     return this.checkpoint.folderDepth;
   }
+  get FILE_EXTENSION(): string {
+    return this.checkpoint.FILE_EXTENSION;
+  }
   formatCheckpointName(
     metrics: Readonly<Record<string, number>>,
     options: FormatNameOptions = {},

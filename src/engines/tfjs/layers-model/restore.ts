@@ -23,7 +23,8 @@ import { rememberRestored } from './restored.ts';
  * good, not the same. A file saved within an epoch gives that epoch, from its beginning.
  *
  * @param path a file; `'last'`, the newest whole checkpoint of `from`; `'best'`, the best that one names.
- * @param from the callback, or the folder, that `'last'` and `'best'` are looked for in. Default `checkpoints`.
+ * @param from the callback, or the folder, that `'last'` and `'best'` are looked for in. Default `checkpoints`. Of a
+ * folder, the files `*.ckpt` directly in it.
  * @returns the epoch to go on with: 0 for `'last'` when there is no checkpoint yet.
  * @throws MisconfigurationError when the model is not compiled, or the file is weights-only;
  * CheckpointMismatchError, CheckpointFileError; nothing is touched then.
