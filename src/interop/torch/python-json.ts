@@ -7,6 +7,7 @@ import {
   PySet,
   PyTuple,
   type PyValue,
+  spell,
 } from './pickle/python-values.ts';
 import { TorchDType, TorchTensor } from './tensor.ts';
 
@@ -87,7 +88,7 @@ export class PythonJson {
     for (const [key, value] of dict.entries) {
       const name = nameOf(key);
       if (name === undefined || name === '__proto__') {
-        this.#leave(`${path}[${String(key)}]`, 'a key that JSON cannot have');
+        this.#leave(`${path}[${spell(key)}]`, 'a key that JSON cannot have');
         continue;
       }
       const member = this.of(value, path === '' ? name : `${path}.${name}`, depth + 1);

@@ -1,5 +1,5 @@
 import { bytesPerElement, tensorSizeBytes } from '../../format/dtype.ts';
-import { PyDict, PyTuple, type PyValue } from './pickle/python-values.ts';
+import { PyDict, PyTuple, type PyValue, spell } from './pickle/python-values.ts';
 import { TorchDType, TorchStorage, TorchTensor } from './tensor.ts';
 
 type Refuse = (problem: string) => never;
@@ -49,7 +49,7 @@ function refuseLazyViews(metadata: PyValue, refuse: Refuse): void {
   for (const [key, value] of metadata.entries) {
     if (value !== false) {
       refuse(
-        `a tensor is a view that PyTorch works out when it is read (${String(key)}): save ` +
+        `a tensor is a view that PyTorch works out when it is read (${spell(key)}): save ` +
           'tensor.resolve_conj().resolve_neg() instead',
       );
     }

@@ -1,7 +1,7 @@
 import { CheckpointFileError, MisconfigurationError } from '../../errors.ts';
 import { quote } from '../../format/json-scanner.ts';
 import { isLightning } from './lightning.ts';
-import { PyDict, type PyValue } from './pickle/python-values.ts';
+import { PyDict, type PyValue, spell } from './pickle/python-values.ts';
 import { TorchTensor } from './tensor.ts';
 
 /** The longest name of a weight. */
@@ -26,7 +26,7 @@ export interface Saved {
 export function savedBy(value: PyValue, stateDict: string | undefined): Saved {
   if (!(value instanceof PyDict)) {
     throw new CheckpointFileError(
-      `it holds ${nameOf(value)}, and weights come as a dict of tensors: in Python, save model.state_dict()`,
+      `it holds ${spell(value)}, and weights come as a dict of tensors: in Python, save model.state_dict()`,
     );
   }
   if (stateDict === undefined && isLightning(value)) return apart(value, 'state_dict', 'lightning');
@@ -62,7 +62,7 @@ function weightsOf(dict: PyDict): Pick<Saved, 'weights' | 'leftOut'> {
       );
     }
     if (tensor instanceof TorchTensor) weights.push({ name, tensor });
-    else leftOut.push(`${name} (${nameOf(tensor)} among the weights)`);
+    else leftOut.push(`${name} (${spell(tensor)} among the weights)`);
   }
   return { weights, leftOut };
 }
@@ -78,10 +78,4 @@ function candidates(value: PyDict): string {
     typeof key === 'string' && item instanceof PyDict ? [quote(key)] : [],
   );
   return keys.length === 0 ? 'no dicts in it' : `dicts under ${keys.slice(0, 20).join(', ')}`;
-}
-
-function nameOf(value: PyValue): string {
-  if (value === null) return 'None';
-  if (value instanceof TorchTensor) return 'a tensor';
-  return typeof value === 'object' ? `a ${value.constructor.name}` : `a ${typeof value}`;
 }

@@ -7,7 +7,7 @@ import type { Storage } from '../../storages/storage.ts';
 import { locate, readDirectory, type ZipEntry } from '../zip/directory.ts';
 import { resolverWith } from './allow-list.ts';
 import { TORCH_STORAGES } from './dtypes.ts';
-import { PyGlobal, PyTuple, type PyValue } from './pickle/python-values.ts';
+import { PyGlobal, PyTuple, type PyValue, spell } from './pickle/python-values.ts';
 import { unpickle } from './pickle/unpickler.ts';
 import { TorchStorage } from './tensor.ts';
 
@@ -201,12 +201,13 @@ function storageOf(
   }
   const entry = entries.get(`${prefix}data/${key}`);
   if (entry === undefined) return refuse(`there is no storage ${quote(key)} in the archive`);
+  const elements = Number.isSafeInteger(count) ? Number(count) : -1;
   // Of elements that have no word here no tensor is made.
   const sizeBytes =
-    dtype.dtype === undefined ? entry.sizeBytes : Number(count) * bytesPerElement(dtype.dtype);
-  if (!Number.isSafeInteger(count) || !(sizeBytes >= 0 && sizeBytes <= entry.sizeBytes)) {
+    dtype.dtype === undefined ? entry.sizeBytes : elements * bytesPerElement(dtype.dtype);
+  if (elements < 0 || sizeBytes > entry.sizeBytes) {
     refuse(
-      `the storage ${quote(key)} should have ${String(count)} elements of ${dtype.name}, and has ` +
+      `the storage ${quote(key)} should have ${spell(count)} elements of ${dtype.name}, and has ` +
         `${entry.sizeBytes} bytes`,
     );
   }
