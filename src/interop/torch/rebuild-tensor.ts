@@ -58,10 +58,10 @@ function refuseLazyViews(metadata: PyValue, refuse: Refuse): void {
 
 function countsOf(value: PyValue | undefined, what: string, refuse: Refuse): readonly number[] {
   const items = value instanceof PyTuple ? value.items : value;
+  if (Array.isArray(items) && items.length > 64) refuse(`a tensor has ${items.length} dimensions`);
   if (!Array.isArray(items) || !items.every(isCount)) {
     return refuse(`the ${what} of a tensor is no tuple of counts`);
   }
-  if (items.length > 64) refuse(`a tensor has ${items.length} dimensions`);
   return items;
 }
 

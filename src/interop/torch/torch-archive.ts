@@ -11,7 +11,7 @@ import { PyGlobal, PyTuple, type PyValue, spell } from './pickle/python-values.t
 import { unpickle } from './pickle/unpickler.ts';
 import { TorchStorage } from './tensor.ts';
 
-/** The longest pickle that is read: that of some 300,000 tensors. */
+/** The longest pickle that is read. */
 const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
 /** What a file of PyTorch begins with that is not the present format, and what to say of it. */

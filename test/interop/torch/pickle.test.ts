@@ -389,6 +389,21 @@ describe('a hostile pickle is refused at its byte', () => {
     expect(() => read(bytes)).toThrow(/more than 10000000 steps/);
   });
 
+  it('so is a list given to what a constructor calls', () => {
+    const metadata = pickleOf(
+      '}(',
+      ...Array.from({ length: 1000 }, (_, i) => pickleOf('M', i & 255, i >> 8, 0x89)),
+      'u',
+    );
+    const args = pickleOf('(', ...TENSOR_ARGS.map(spelled), metadata, 'tq', 0, '0');
+    const call = pickleOf(
+      globalOf('torch._tensor._rebuild_from_type_v2'),
+      ...['(', globalOf('torch._utils._rebuild_tensor_v2'), 'Nh', 0, 'NtR0'],
+    );
+    const bytes = pickleOf(proto2, args, ...Array.from({ length: 20_000 }, () => call), 'N.');
+    expect(() => readWithStorage(bytes)).toThrow(/more than 10000000 steps/);
+  });
+
   it('text that doubles again and again is soon too much', () => {
     const double = pickleOf('q', 0, '0cpathlib\nPosixPath\nh', 0, 'h', 0, 0x86, 'R');
     const bytes = pickleOf(
