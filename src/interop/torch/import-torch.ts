@@ -9,6 +9,7 @@ import { atPath } from '../../saving/error-at-path.ts';
 import { type ReadableTensor, writeCheckpoint } from '../../saving/write-checkpoint.ts';
 import { type Conversion, planConversion } from '../conversion.ts';
 import { documentOf } from './document.ts';
+import { LeftOut } from './left-out.ts';
 import { savedBy } from './saved.ts';
 import type { TorchTensor } from './tensor.ts';
 import { PIECE_BYTES, TensorReader } from './tensor-reader.ts';
@@ -57,7 +58,7 @@ export class TorchCheckpoint {
    * `optimizer_states` and `lr_schedulers`.
    */
   readonly document: JsonObject;
-  /** What could not be taken over, one line each. */
+  /** What could not be taken over, one line each, of the first 1,000. */
   readonly leftOut: readonly string[];
   readonly #named: readonly Named[];
   readonly #extras: readonly TorchTensor[];
@@ -215,8 +216,9 @@ export async function importTorch(
   const archive = await TorchArchive.open(storage, file, { allow, isVerifying });
   const reader = new TensorReader(archive, isVerifying);
   try {
-    const saved = savedBy(archive.value, options.stateDict);
-    const { document, extras, leftOut } = await documentOf(saved, reader);
+    const leftOut = new LeftOut();
+    const saved = savedBy(archive.value, options.stateDict, leftOut);
+    const { document, extras } = await documentOf(saved, reader, leftOut);
     const converted = planConversion(
       saved.weights.map(({ name, tensor: { shape } }) => ({ name, shape })),
       options,
@@ -226,13 +228,12 @@ export async function importTorch(
       return { name, tensor: axes === undefined ? tensor : tensor.permuted(axes) };
     });
     checkTotal([...named.map(({ tensor }) => tensor), ...extras], archive.sizeBytes);
-    const notes = [...saved.leftOut, ...leftOut];
     return new TorchCheckpoint(archive, reader, {
       savedBy: saved.by,
       named,
       document,
       extras,
-      leftOut: notes,
+      leftOut: leftOut.lines,
     });
   } catch (error) {
     throw atPath(error, file, 'imported');

@@ -322,6 +322,32 @@ describe('values beside the weights', () => {
     ]);
   });
 
+  it('of which a million are left out are told in a thousand short lines', async () => {
+    const many = 200_000;
+    const values = pickleOf(
+      '}(',
+      ...[text('k'.repeat(1_000_000)), 'C', 1, 7, 'q', 0],
+      ...[text('list'), '](', Buffer.alloc(2 * many, 'h\0'), 'e'],
+      'u',
+    );
+    const { leftOut } = await importPickle(pickleOf(0x80, 3, lightning(values).subarray(2)));
+    expect(leftOut).toHaveLength(1001);
+    expect(leftOut.slice(0, 2)).toEqual([
+      `hyper_parameters.${'k'.repeat(79)}… (bytes)`,
+      'hyper_parameters.list[0] (bytes)',
+    ]);
+    expect(leftOut.at(-1)).toBe(`and ${many + 1 - 1000} more`);
+  });
+
+  it('that mention a long text again and again are refused', async () => {
+    const long = pickleOf(text('a'.repeat(1_000_000)), 'q', 0);
+    const again = Array.from({ length: 60 }, () => pickleOf('h', 0));
+    const values = pickleOf('}', text('a'), '](', long, ...again, 'es');
+    await expect(importPickle(lightning(values))).rejects.toThrow(
+      /'hyper_parameters\.a\[49\]' are too long/,
+    );
+  });
+
   it('of a class that is allowed are read as what they hold', async () => {
     const values = pickleOf('cmy.conf\nConfig\n)', 0x81, '}', text('depth'), 'K', 3, 's', 'b');
     const pickle = lightning(pickleOf('}', text('config'), values, 's'));
