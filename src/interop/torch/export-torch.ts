@@ -117,6 +117,9 @@ function elementsOf({ shape }: TensorSpec): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** The members in which keys that are whole numbers were ints in Python: parameters by index, steps of schedules. */
+const NUMBERED: ReadonlySet<string> = new Set(['optimizer_states', 'lr_schedulers']);
+
 /** Source: PyTorch Lightning 2.6, `trainer/connectors/checkpoint_connector.py`, `dump_checkpoint`. */
 function lightningOf(stateDict: Picklable, tensors: Tensors): Picklable {
   const document = tensors.reader.document ?? {};
@@ -135,13 +138,12 @@ function lightningOf(stateDict: Picklable, tensors: Tensors): Picklable {
     hyper_parameters: document.hyperParameters ?? {},
   };
   const entries = Object.entries(members).map(
-    ([key, value]) =>
-      [key, picklableOf(value ?? null, tensors, key === 'optimizer_states')] as const,
+    ([key, value]) => [key, picklableOf(value ?? null, tensors, NUMBERED.has(key))] as const,
   );
   return new Map<string, Picklable>([['state_dict', stateDict], ...entries]);
 }
 
-/** @param hasNumberedKeys whether keys that are whole numbers were ints in Python: those of optimizer states are. */
+/** @param hasNumberedKeys whether keys that are whole numbers become ints. */
 function picklableOf(value: JsonValue, tensors: Tensors, hasNumberedKeys: boolean): Picklable {
   if (value instanceof TensorRef) return extraOf(value, tensors);
   if (Array.isArray(value)) {
