@@ -1,10 +1,9 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import { quote } from '../format/json-scanner.ts';
-import { placeOf } from '../inspection/place.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { bytesOf, type ExportOptions, openWeights, outputOf, type Weight } from './weights.ts';
 import { ZipWriter } from './zip/writer.ts';
 
 /** NumPy's names of dtypes; those that it has none for are absent. */
@@ -46,7 +45,7 @@ export async function exportNpz(
   options: ExportOptions = {},
 ): Promise<void> {
   const { weights } = await openWeights(from, options);
-  const { storage, path } = await placeOf(to, options);
+  const { storage, path } = await outputOf(to, options);
   const headers = weights.map(headerOf);
   const checksum = await fastestChecksum();
   await writeFile(storage, path, { replace: options.replace ?? false }, async (writer) => {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -112,6 +112,14 @@ describe('tfjs', () => {
     expect(predict(loaded)).toEqual(predict(model));
   });
 
+  it('writes no weights beside a JSON that is there already', async () => {
+    await writeFile(at('model.json'), 'mine');
+    await expect(exportTfjs(from, at('model.json'))).rejects.toThrow(
+      /model\.json' is there already/,
+    );
+    expect(await readdir(folder)).toEqual(['model.ckpt', 'model.json']);
+  });
+
   it('of any other weights is a manifest', async () => {
     await exportTfjs(from, at('model.json'));
     const { weightsManifest, modelTopology } = JSON.parse(await readFile(at('model.json'), 'utf8'));
@@ -150,11 +158,25 @@ describe.each([
     expect(await readdir(folder)).toEqual(files);
   });
 
-  it('is a command', async () => {
-    const { code, out } = await highwater(['export', from, '--to', format, '-o', at(name)]);
+  it('is a command, which replaces with --force', async () => {
+    const args = ['export', from, '--to', format, '-o', at(name)];
+    const { code, out } = await highwater(args);
     expect(code).toBe(0);
     expect(out).toContain(name);
     expect(await readdir(folder)).toContain(name);
+    const again = await highwater(args);
+    expect(again.code).toBe(2);
+    expect(again.err).toMatch(/is there already\. --force replaces it\./);
+    expect(await highwater([...args, '--force'])).toMatchObject({ code: 0 });
+  });
+
+  it('is refused before a byte is read where a folder has the name', async () => {
+    await mkdir(at(name));
+    await expect(exported(from, at(name), { replace: true })).rejects.toMatchObject({
+      code: 'MISCONFIGURATION',
+      message: expect.stringContaining(`${name}' is a folder`),
+    });
+    expect(await readdir(folder)).toEqual(['model.ckpt', name]);
   });
 });
 
@@ -191,6 +213,8 @@ describe('the commands', () => {
     expect(written.out).toMatch(/new\.ckpt: 2 weights, \d+ B/);
     const [kernel] = await (await openCheckpoint(at('new.ckpt'))).loadWeights(['fc.kernel']);
     expect(kernel?.shape).toEqual([3, 2]);
+    const again = await highwater(['import', at('model.pt'), '-o', at('new.ckpt')]);
+    expect(again).toMatchObject({ code: 2, err: expect.stringMatching(/already\. --force/) });
     const json = await highwater(['import', at('model.pt'), '--json']);
     expect(JSON.parse(json.out)).toMatchObject({ savedBy: 'pytorch', weights: expect.any(Array) });
   });

@@ -1,6 +1,6 @@
 import { importTorch, type TorchCheckpoint } from '../../interop/torch/index.ts';
 import { type Command, defineCommand } from '../command.ts';
-import { CONVERSION, conversionOf, itemsOf } from '../conversion-options.ts';
+import { CONVERSION, conversionOf, itemsOf, sayForce } from '../conversion-options.ts';
 import { documentLines } from '../document-lines.ts';
 import { jsonText } from '../json.ts';
 import { count, pairs, printable, size, table } from '../render.ts';
@@ -50,7 +50,7 @@ export const importCommand: Command = defineCommand({
       else show(found, terminal);
       return 0;
     }
-    const sizeBytes = await found.save(output, { replace: force });
+    const sizeBytes = await found.save(output, { replace: force }).catch(sayForce);
     if (json) terminal.print(jsonText({ ...listed(found), output, sizeBytes }));
     else {
       const { length } = found.weights;

@@ -3,12 +3,18 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
-import { placeOf } from '../../inspection/place.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
-import { bytesOf, type ExportOptions, openWeights, readingOf, type Weight } from '../weights.ts';
+import {
+  bytesOf,
+  type ExportOptions,
+  openWeights,
+  outputOf,
+  readingOf,
+  type Weight,
+} from '../weights.ts';
 import { ZipWriter } from '../zip/writer.ts';
 import { storageClassOf } from './dtypes.ts';
 import { VERSION_KEY } from './lightning.ts';
@@ -63,7 +69,7 @@ export async function exportTorch(
     );
   }
   const { reader, weights } = await openWeights(from, options);
-  const { storage, path } = await placeOf(to, options);
+  const { storage, path } = await outputOf(to, options);
   const records: Weight[] = [];
   const tensors = { records, reader };
   const stateDict = new Map(weights.map((weight) => [weight.name, tensorOf(weight, records)]));

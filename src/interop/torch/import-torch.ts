@@ -3,7 +3,7 @@ import { CheckpointFileError, HighwaterError } from '../../errors.ts';
 import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
-import { placeOf, type StorageOptions } from '../../inspection/place.ts';
+import { placeOf, refuseTaken, type StorageOptions } from '../../inspection/place.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { atPath } from '../../saving/error-at-path.ts';
 import { type ReadableTensor, writeCheckpoint } from '../../saving/write-checkpoint.ts';
@@ -141,16 +141,17 @@ export class TorchCheckpoint {
     path: string | URL,
     options: StorageOptions & { readonly replace?: boolean } = {},
   ): Promise<number> {
-    const { storage, path: file } = await placeOf(path, options);
+    const place = await placeOf(path, options);
+    const { replace = false } = options;
+    await refuseTaken(place, replace);
     const tensors = [
       ...this.#named.map(({ name, tensor }) => this.#readable('model', name, tensor)),
       ...this.#extras.map((tensor, i) => this.#readable('extra', String(i), tensor)),
     ];
     const { document } = this;
-    const { replace = false } = options;
     return await writeCheckpoint(
-      storage,
-      file,
+      place.storage,
+      place.path,
       { document, tensors },
       replace,
       await fastestChecksum(),
