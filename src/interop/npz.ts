@@ -4,6 +4,7 @@ import { quote } from '../format/json-scanner.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { bytesOf, type ExportOptions, openWeights, outputOf, type Weight } from './weights.ts';
+import { leadsOut } from './zip/layout.ts';
 import { ZipWriter } from './zip/writer.ts';
 
 /** NumPy's names of dtypes; those that it has none for are absent. */
@@ -67,10 +68,12 @@ function headerOf({ name, dtype, shape }: Weight): Uint8Array {
       { details: { name, dtype } },
     );
   }
-  if (/[\0\\]/.test(name)) {
-    throw new MisconfigurationError(`No array can be named ${quote(name)}: rename it.`, {
-      details: { name },
-    });
+  if (leadsOut(name)) {
+    throw new MisconfigurationError(
+      `No array can be named ${quote(name)}, which leads out of the folder that an archive is unpacked into: ` +
+        'rename it.',
+      { details: { name } },
+    );
   }
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
   const text = `{'descr': '${description}', 'fortran_order': False, 'shape': ${tuple}, }`;

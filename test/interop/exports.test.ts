@@ -77,6 +77,29 @@ print(json.dumps(found))`;
   });
 });
 
+it.each([
+  ['../../evil', /leads out/],
+  ['a/../../evil', /leads out/],
+  ['/etc/evil', /leads out/],
+  ['C:evil', /leads out/],
+  ['a\\b', /leads out/],
+  ['a\0b', /leads out/],
+  ['é'.repeat(32_766), /"é+…" takes 65536 bytes.*at most 65535: rename/],
+])('a weight named %j is no array of an archive', async (name, message) => {
+  await write(from, [[name, 'F32', [1], Float32Array.of(1)]]);
+  await expect(exportNpz(from, at('x.npz'))).rejects.toThrow(message);
+  expect(await readdir(folder)).toEqual(['model.ckpt']);
+});
+
+it('a name of 65,535 bytes is read by Python', async () => {
+  await write(from, [['n'.repeat(65_531), 'F32', [1], Float32Array.of(1)]]);
+  await exportNpz(from, at('x.npz'));
+  const code =
+    'import sys, zipfile; print([len(n) for n in zipfile.ZipFile(sys.argv[1]).namelist()])';
+  const out = execFileSync('python3', ['-c', code, at('x.npz')], { encoding: 'utf8' });
+  expect(out.trim()).toBe('[65535]');
+});
+
 describe('safetensors', () => {
   it('has the weights and nothing else', async () => {
     await exportSafetensors(from, at('model.safetensors'), {
