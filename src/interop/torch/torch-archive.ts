@@ -14,6 +14,9 @@ import { TorchStorage } from './tensor.ts';
 /** The longest pickle that is read. */
 const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
+/** The longest key of a storage, which PyTorch counts: it is looked up as often as a pickle mentions it. */
+const MAX_KEY_LENGTH = 100;
+
 /** What a file of PyTorch begins with that is not the present format, and what to say of it. */
 const LEGACY: readonly (readonly [offset: number, bytes: readonly number[], what: string])[] = [
   // PROTO 2, LONG1 of 10 bytes, and the first two of the magic number 0x1950a86a20f9469cfc6c.
@@ -196,7 +199,8 @@ function storageOf(
 ): TorchStorage {
   const [what, type, key, , count] = id instanceof PyTuple ? id.items : [];
   const dtype = type instanceof PyGlobal ? TORCH_STORAGES.get(type.name) : undefined;
-  if (what !== 'storage' || dtype === undefined || typeof key !== 'string') {
+  const isKey = typeof key === 'string' && key.length <= MAX_KEY_LENGTH;
+  if (what !== 'storage' || dtype === undefined || !isKey) {
     return refuse('what the pickle asks for is no storage of a tensor');
   }
   const entry = entries.get(`${prefix}data/${key}`);

@@ -211,6 +211,14 @@ describe('a tensor', () => {
     await expect(importTensor(tensor(options))).rejects.toThrow(message);
   });
 
+  it('of a storage with a name of 60,000 letters is refused, before it is looked up a million times', async () => {
+    const key = 'k'.repeat(60_000);
+    const bytes = pickle(new Map([['w', tensor({ key })]]));
+    await expect(importPickle(bytes, { [`a/data/${key}`]: SIX })).rejects.toThrow(
+      /asks for is no storage/,
+    );
+  });
+
   it('of a dtype that PyTorch has no storage class for is rebuilt from bytes', async () => {
     const id = new PyTuple([
       'storage',
