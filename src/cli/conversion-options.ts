@@ -41,6 +41,12 @@ export function conversionOf({
   };
 }
 
+/** Says of a name that is taken how it can be written over all the same. */
+export function sayForce(error: Error & { readonly code?: unknown }): never {
+  if (error.code !== 'STORAGE_CONFLICT') throw error;
+  throw new Misuse(`${error.message} --force replaces it.`);
+}
+
 /** The items of a list with commas. */
 export function itemsOf(list: string): readonly string[] {
   return list

@@ -1,11 +1,11 @@
-import { CheckpointMismatchError, MisconfigurationError, StorageError } from '../errors.ts';
+import { CheckpointMismatchError, MisconfigurationError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { publishContent } from '../saving/publish.ts';
 import { openAt } from './open.ts';
-import { placeOf, type StorageOptions } from './place.ts';
+import { placeOf, refuseTaken, type StorageOptions } from './place.ts';
 import { countIn, lastPart } from './stored-document.ts';
 
 /** How checkpoints are averaged. */
@@ -46,10 +46,9 @@ export async function averageCheckpoints(
       `An average needs at least two checkpoints, but ${files.length} given.`,
     );
   }
-  const { storage, path } = await placeOf(output, options);
-  if (options.replace !== true && (await storage.stat(path)) !== undefined) {
-    throw new StorageError('Conflict', path, `'${path}' is there already.`);
-  }
+  const place = await placeOf(output, options);
+  const { storage, path } = place;
+  await refuseTaken(place, options.replace === true);
   const readers = await Promise.all(files.map((file) => openAt(file, options)));
   const [first] = readers as [CheckpointReader, ...CheckpointReader[]];
   const weights = readers.map(weightsOf);

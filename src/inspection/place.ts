@@ -1,5 +1,5 @@
 import { absoluteFolder } from '../checkpoint/folder.ts';
-import { MisconfigurationError } from '../errors.ts';
+import { MisconfigurationError, StorageError } from '../errors.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import type { Storage } from '../storages/storage.ts';
 
@@ -28,6 +28,24 @@ export async function placeOf(path: string | URL, options: StorageOptions): Prom
   const storage = options.storage;
   if (storage === undefined) checkIsLocal(given);
   return { storage: storage ?? (await localStorage()), path: spell(given) };
+}
+
+/**
+ * Refuses a name that a file cannot be written under, before the work is done. (Whoever publishes the file looks
+ * again.)
+ *
+ * @throws StorageError (`STORAGE_CONFLICT`) when it is taken and not to be replaced; MisconfigurationError
+ * (`MISCONFIGURATION`) when a folder has it.
+ */
+export async function refuseTaken({ storage, path }: Place, isReplacing: boolean): Promise<void> {
+  const entry = await storage.stat(path);
+  if (entry === undefined) return;
+  if (entry.kind === 'folder') {
+    throw new MisconfigurationError(`'${path}' is a folder: name the file that is to be written.`, {
+      details: { path },
+    });
+  }
+  if (!isReplacing) throw new StorageError('Conflict', path, `'${path}' is there already.`);
 }
 
 /** Loaded when it is needed, so that a page that brings its own storage has nothing to do with Node. */

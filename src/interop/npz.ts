@@ -1,10 +1,10 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import { quote } from '../format/json-scanner.ts';
-import { placeOf } from '../inspection/place.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';
+import { bytesOf, type ExportOptions, openWeights, outputOf, type Weight } from './weights.ts';
+import { leadsOut } from './zip/layout.ts';
 import { ZipWriter } from './zip/writer.ts';
 
 /** NumPy's names of dtypes; those that it has none for are absent. */
@@ -46,7 +46,7 @@ export async function exportNpz(
   options: ExportOptions = {},
 ): Promise<void> {
   const { weights } = await openWeights(from, options);
-  const { storage, path } = await placeOf(to, options);
+  const { storage, path } = await outputOf(to, options);
   const headers = weights.map(headerOf);
   const checksum = await fastestChecksum();
   await writeFile(storage, path, { replace: options.replace ?? false }, async (writer) => {
@@ -68,10 +68,12 @@ function headerOf({ name, dtype, shape }: Weight): Uint8Array {
       { details: { name, dtype } },
     );
   }
-  if (/[\0\\]/.test(name)) {
-    throw new MisconfigurationError(`No array can be named ${quote(name)}: rename it.`, {
-      details: { name },
-    });
+  if (leadsOut(name)) {
+    throw new MisconfigurationError(
+      `No array can be named ${quote(name)}, which leads out of the folder that an archive is unpacked into: ` +
+        'rename it.',
+      { details: { name } },
+    );
   }
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
   const text = `{'descr': '${description}', 'fortran_order': False, 'shape': ${tuple}, }`;

@@ -1,8 +1,7 @@
 import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
-import { placeOf } from '../inspection/place.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
+import { type ExportOptions, openWeights, outputOf, type Weight, writeWeights } from './weights.ts';
 
 /**
  * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
@@ -21,7 +20,7 @@ export async function exportSafetensors(
   options: ExportOptions = {},
 ): Promise<void> {
   const { weights } = await openWeights(from, options);
-  const { storage, path } = await placeOf(to, options);
+  const { storage, path } = await outputOf(to, options);
   const layout = layOut(weights);
   const header = encodeHeader(weights, {}, layout);
   const sizeBytes = header.length + layout.dataBytes;

@@ -2,7 +2,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import { quote } from '../format/json-scanner.ts';
-import { placeOf } from '../inspection/place.ts';
+import { placeOf, refuseTaken } from '../inspection/place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { VERSION } from '../version.ts';
@@ -49,6 +49,7 @@ export async function exportTfjs(
   const stem = path.slice(0, -'.json'.length);
   const json = modelJson(reader, weights, `${stem.slice(stem.lastIndexOf('/') + 1)}${SUFFIX}`);
   const replace = options.replace ?? false;
+  for (const name of [path, stem + SUFFIX]) await refuseTaken({ storage, path: name }, replace);
   await writeFile(storage, stem + SUFFIX, { replace }, (writer) => writeWeights(writer, weights));
   await writeFile(storage, path, { replace }, async (writer) => {
     await writer.write([new TextEncoder().encode(JSON.stringify(json))]);

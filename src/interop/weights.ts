@@ -1,7 +1,7 @@
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
-import { placeOf, type StorageOptions } from '../inspection/place.ts';
+import { type Place, placeOf, refuseTaken, type StorageOptions } from '../inspection/place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { StorageWriter } from '../storages/storage.ts';
 import { type Conversion, planConversion } from './conversion.ts';
@@ -47,6 +47,13 @@ export async function openWeights(
     };
   });
   return { reader, weights };
+}
+
+/** Where an export goes, once it is known that the name is free or to be replaced. */
+export async function outputOf(to: string | URL, options: ExportOptions): Promise<Place> {
+  const place = await placeOf(to, options);
+  await refuseTaken(place, options.replace ?? false);
+  return place;
 }
 
 /** How a tensor is read as it lies in the file. */

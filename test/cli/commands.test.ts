@@ -2,7 +2,10 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type Picklable, pickle } from '../../src/interop/torch/pickle/pickler.ts';
+import { PyDict } from '../../src/interop/torch/pickle/python-values.ts';
 import { f32, temporaryFolder, train, writeForeign } from '../inspection/runs.ts';
+import { archiveOf } from '../interop/torch/hostile-file.ts';
 import { highwater } from './captured-terminal.ts';
 
 const root = temporaryFolder();
@@ -207,7 +210,7 @@ it('averages from the command line, and replaces only when forced', async () => 
   expect((await highwater([...args, '--force'])).code).toBe(0);
 });
 
-it.each(['ls', 'show', 'why', 'verify'])(
+it.each(['ls', 'show', 'why', 'verify', 'import'])(
   '%s prints nothing of a hostile file as it is',
   async (command) => {
     const folder = join(root, `hostile-${command}`);
@@ -219,9 +222,17 @@ it.each(['ls', 'show', 'why', 'verify'])(
       join(folder, '.highwater/history.jsonl'),
       `${JSON.stringify({ kind: 'removed', path: `/d${evil}`, reason: evil })}\n`,
     );
-    const paths =
-      command === 'show' ? ['a.ckpt', 'b.safetensors'].map((name) => join(folder, name)) : [folder];
-    for (const path of paths) {
+    const torch = pickle(
+      new Map<string, Picklable>([
+        ['pytorch-lightning_version', '2.0.0'],
+        ['state_dict', new Map([[`w${evil}`, [null]]])],
+        ['hyper_parameters', new Map([[`k${evil}`, `v${evil}`]])],
+        [`x${evil}`, PyDict.of([[null, evil]])],
+      ]),
+    );
+    writeFileSync(join(folder, 't.pt'), await archiveOf({ 'a/data.pkl': torch }));
+    const files: Record<string, string[]> = { show: ['a.ckpt', 'b.safetensors'], import: ['t.pt'] };
+    for (const path of (files[command] ?? ['']).map((name) => join(folder, name))) {
       for (const format of [[], ['--json']]) {
         const { out, err } = await highwater([command, path, ...format]);
         expect(out.length).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -77,6 +77,29 @@ print(json.dumps(found))`;
   });
 });
 
+it.each([
+  ['../../evil', /leads out/],
+  ['a/../../evil', /leads out/],
+  ['/etc/evil', /leads out/],
+  ['C:evil', /leads out/],
+  ['a\\b', /leads out/],
+  ['a\0b', /leads out/],
+  ['é'.repeat(32_766), /"é+…" takes 65536 bytes.*at most 65535: rename/],
+])('a weight named %j is no array of an archive', async (name, message) => {
+  await write(from, [[name, 'F32', [1], Float32Array.of(1)]]);
+  await expect(exportNpz(from, at('x.npz'))).rejects.toThrow(message);
+  expect(await readdir(folder)).toEqual(['model.ckpt']);
+});
+
+it('a name of 65,535 bytes is read by Python', async () => {
+  await write(from, [['n'.repeat(65_531), 'F32', [1], Float32Array.of(1)]]);
+  await exportNpz(from, at('x.npz'));
+  const code =
+    'import sys, zipfile; print([len(n) for n in zipfile.ZipFile(sys.argv[1]).namelist()])';
+  const out = execFileSync('python3', ['-c', code, at('x.npz')], { encoding: 'utf8' });
+  expect(out.trim()).toBe('[65535]');
+});
+
 describe('safetensors', () => {
   it('has the weights and nothing else', async () => {
     await exportSafetensors(from, at('model.safetensors'), {
@@ -110,6 +133,14 @@ describe('tfjs', () => {
     const x = tf.randomNormal([5, 4, 4, 1]);
     const predict = (of: layers.LayersModel) => [...(of.predict(x) as tf.Tensor).dataSync()];
     expect(predict(loaded)).toEqual(predict(model));
+  });
+
+  it('writes no weights beside a JSON that is there already', async () => {
+    await writeFile(at('model.json'), 'mine');
+    await expect(exportTfjs(from, at('model.json'))).rejects.toThrow(
+      /model\.json' is there already/,
+    );
+    expect(await readdir(folder)).toEqual(['model.ckpt', 'model.json']);
   });
 
   it('of any other weights is a manifest', async () => {
@@ -150,11 +181,25 @@ describe.each([
     expect(await readdir(folder)).toEqual(files);
   });
 
-  it('is a command', async () => {
-    const { code, out } = await highwater(['export', from, '--to', format, '-o', at(name)]);
+  it('is a command, which replaces with --force', async () => {
+    const args = ['export', from, '--to', format, '-o', at(name)];
+    const { code, out } = await highwater(args);
     expect(code).toBe(0);
     expect(out).toContain(name);
     expect(await readdir(folder)).toContain(name);
+    const again = await highwater(args);
+    expect(again.code).toBe(2);
+    expect(again.err).toMatch(/is there already\. --force replaces it\./);
+    expect(await highwater([...args, '--force'])).toMatchObject({ code: 0 });
+  });
+
+  it('is refused before a byte is read where a folder has the name', async () => {
+    await mkdir(at(name));
+    await expect(exported(from, at(name), { replace: true })).rejects.toMatchObject({
+      code: 'MISCONFIGURATION',
+      message: expect.stringContaining(`${name}' is a folder`),
+    });
+    expect(await readdir(folder)).toEqual(['model.ckpt', name]);
   });
 });
 
@@ -191,6 +236,8 @@ describe('the commands', () => {
     expect(written.out).toMatch(/new\.ckpt: 2 weights, \d+ B/);
     const [kernel] = await (await openCheckpoint(at('new.ckpt'))).loadWeights(['fc.kernel']);
     expect(kernel?.shape).toEqual([3, 2]);
+    const again = await highwater(['import', at('model.pt'), '-o', at('new.ckpt')]);
+    expect(again).toMatchObject({ code: 2, err: expect.stringMatching(/already\. --force/) });
     const json = await highwater(['import', at('model.pt'), '--json']);
     expect(JSON.parse(json.out)).toMatchObject({ savedBy: 'pytorch', weights: expect.any(Array) });
   });

@@ -1,5 +1,6 @@
 import { averageCheckpoints } from '../../inspection/index.ts';
 import { type Command, defineCommand, Misuse } from '../command.ts';
+import { sayForce } from '../conversion-options.ts';
 import { jsonText } from '../json.ts';
 import { count, size } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
@@ -38,8 +39,3 @@ export const average: Command = defineCommand({
     return 0;
   },
 });
-
-function sayForce(error: Error & { readonly code?: unknown }): never {
-  if (error.code !== 'STORAGE_CONFLICT') throw error;
-  throw new Misuse(`${error.message} --force replaces it.`);
-}

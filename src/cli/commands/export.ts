@@ -2,7 +2,7 @@ import { exportNpz, exportSafetensors, exportTfjs } from '../../interop/index.ts
 import { exportTorch } from '../../interop/torch/index.ts';
 import { choiceOf } from '../arguments.ts';
 import { type Command, defineCommand, Misuse } from '../command.ts';
-import { CONVERSION, conversionOf } from '../conversion-options.ts';
+import { CONVERSION, conversionOf, sayForce } from '../conversion-options.ts';
 import { jsonText } from '../json.ts';
 import { shownPath } from '../shown-path.ts';
 
@@ -16,6 +16,8 @@ const EXTENSIONS: Readonly<Record<(typeof FORMATS)[number], string>> = {
   tfjs: '.json',
   torch: '.pt',
 };
+
+const EXPORTS = { safetensors: exportSafetensors, npz: exportNpz, tfjs: exportTfjs };
 
 export const exportCommand: Command = defineCommand({
   name: 'export',
@@ -60,15 +62,14 @@ export const exportCommand: Command = defineCommand({
     }
     const output = values.output ?? from.replace(/\.ckpt$|$/, EXTENSIONS[format]);
     const options = { ...conversionOf(values), replace: values.force ?? false };
-    if (format === 'safetensors') await exportSafetensors(from, output, options);
-    else if (format === 'npz') await exportNpz(from, output, options);
-    else if (format === 'tfjs') await exportTfjs(from, output, options);
-    else {
-      await exportTorch(from, output, {
-        ...options,
-        ...(layout !== undefined && { layout: choiceOf('layout', layout, LAYOUTS) }),
-      });
-    }
+    const written =
+      format === 'torch'
+        ? exportTorch(from, output, {
+            ...options,
+            ...(layout !== undefined && { layout: choiceOf('layout', layout, LAYOUTS) }),
+          })
+        : EXPORTS[format](from, output, options);
+    await written.catch(sayForce);
     terminal.print(json ? jsonText({ path: from, format, output }) : shownPath(output));
     return 0;
   },

@@ -1,8 +1,9 @@
 import { importTorch, type TorchCheckpoint } from '../../interop/torch/index.ts';
 import { type Command, defineCommand } from '../command.ts';
-import { CONVERSION, conversionOf, itemsOf } from '../conversion-options.ts';
+import { CONVERSION, conversionOf, itemsOf, sayForce } from '../conversion-options.ts';
+import { documentLines } from '../document-lines.ts';
 import { jsonText } from '../json.ts';
-import { count, size, table } from '../render.ts';
+import { count, pairs, printable, size, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -43,13 +44,13 @@ export const importCommand: Command = defineCommand({
       stateDict: values['state-dict'],
       ...(allow !== undefined && { allow: itemsOf(allow) }),
     });
-    for (const line of found.leftOut) terminal.note(`left out: ${line}`);
+    for (const line of found.leftOut) terminal.note(`left out: ${printable(line)}`);
     if (output === undefined) {
       if (json) terminal.print(jsonText(listed(found)));
       else show(found, terminal);
       return 0;
     }
-    const sizeBytes = await found.save(output, { replace: force });
+    const sizeBytes = await found.save(output, { replace: force }).catch(sayForce);
     if (json) terminal.print(jsonText({ ...listed(found), output, sizeBytes }));
     else {
       const { length } = found.weights;
@@ -70,7 +71,7 @@ function show(found: TorchCheckpoint, { print, paint }: Terminal): void {
   const step = savedBy === 'lightning' ? `, epoch ${epoch}, step ${globalStep}` : '';
   print(`${paint('bold', shownPath(path))}  ${savedBy}, ${size(sizeBytes)}${step}`);
   if (Object.keys(hyperParameters).length > 0) {
-    print(`hyper-parameters  ${JSON.stringify(hyperParameters)}`);
+    print(`${paint('bold', 'Hyper-parameters')}\n${pairs(documentLines(hyperParameters), paint)}`);
   }
   print(
     table(

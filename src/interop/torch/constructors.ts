@@ -7,6 +7,7 @@ import {
   PySet,
   PyTuple,
   type PyValue,
+  spell,
 } from './pickle/python-values.ts';
 import { TorchTensor } from './tensor.ts';
 
@@ -42,7 +43,10 @@ export const pathOf: Construct = (parts, refuse) => {
 /** `torch.device('cuda', 0)`, as `cuda:0`. */
 export const deviceOf: Construct = ([type = null, index], refuse) => {
   if (typeof type !== 'string') return refuse('its type is no text');
-  return index === undefined || index === null ? type : `${type}:${String(index)}`;
+  if (index === undefined || index === null) return type;
+  return Number.isSafeInteger(index)
+    ? `${type}:${Number(index)}`
+    : refuse('its index is no integer');
 };
 
 /** `_codecs.encode(text, 'latin1')`: bytes, as protocol 2 spells them. */
@@ -85,7 +89,7 @@ const NUMPY_DTYPES: ReadonlyMap<PyValue, DType> = new Map([
 export const numpyScalar: Construct = ([type, bytes], refuse) => {
   const name = type instanceof PyObject ? type.args[0] : undefined;
   const dtype = NUMPY_DTYPES.get(name ?? null);
-  if (dtype === undefined) return refuse(`numbers of ${String(name)} are not read`);
+  if (dtype === undefined) return refuse(`numbers of ${spell(name)} are not read`);
   // The second item of the state is the order of bytes: '<' little-endian, '|' where there is none.
   const { state } = type as PyObject;
   const order = state instanceof PyTuple ? state.items[1] : undefined;

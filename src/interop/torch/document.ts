@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from '../../format/json.ts';
 import { numbersOf } from '../../format/numbers.ts';
 import { VERSION } from '../../version.ts';
+import { LeftOut } from './left-out.ts';
 import { checkpointStates } from './lightning.ts';
 import { PyDict, PyTuple, type PyValue } from './pickle/python-values.ts';
 import { PythonJson } from './python-json.ts';
@@ -19,15 +20,17 @@ export interface ImportedDocument {
   readonly document: JsonObject;
   /** The tensors that the document mentions, by index. */
   readonly extras: readonly TorchTensor[];
-  readonly leftOut: readonly string[];
 }
 
 /** The document of a checkpoint made of what was saved. Scores of callbacks are read; no other tensor is. */
-export async function documentOf(saved: Saved, reader: TensorReader): Promise<ImportedDocument> {
+export async function documentOf(
+  saved: Saved,
+  reader: TensorReader,
+  leftOut: LeftOut,
+): Promise<ImportedDocument> {
   const { by, rest } = saved;
   const isLightning = by === 'lightning';
-  const scalars = await readScalars(rest.get('callbacks') ?? null, reader);
-  const json = new PythonJson(scalars);
+  const json = new PythonJson(new Map(), leftOut);
   const objectAt = (key: string): JsonObject => {
     const value = rest.get(key);
     return value instanceof PyDict ? ((json.of(value, key) ?? {}) as JsonObject) : {};
@@ -41,11 +44,18 @@ export async function documentOf(saved: Saved, reader: TensorReader): Promise<Im
     kind: 'weights',
     sequence: 0,
     hyperParameters: isLightning ? objectAt('hyper_parameters') : {},
-    callbacks: isLightning ? checkpointStates((content.callbacks ?? {}) as JsonObject) : {},
+    callbacks: isLightning ? await statesOf(rest.get('callbacks'), reader) : {},
     imported: { from: by, content },
   };
-  const { tensors, leftOut } = json.gathered;
-  return { document, extras: tensors, leftOut };
+  return { document, extras: json.tensors };
+}
+
+/** The states of ModelCheckpoints, whose scores are numbers here. What they cannot hold was told before. */
+async function statesOf(callbacks: PyValue | undefined, reader: TensorReader): Promise<JsonObject> {
+  if (!(callbacks instanceof PyDict)) return {};
+  const scalars = await readScalars(callbacks, reader);
+  const json = new PythonJson(scalars, new LeftOut());
+  return checkpointStates(json.of(callbacks, 'callbacks') as JsonObject);
 }
 
 /** The tensors of one element among values, by what they hold: scores are tensors in Lightning. */

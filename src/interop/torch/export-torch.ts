@@ -3,12 +3,18 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
-import { placeOf } from '../../inspection/place.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
-import { bytesOf, type ExportOptions, openWeights, readingOf, type Weight } from '../weights.ts';
+import {
+  bytesOf,
+  type ExportOptions,
+  openWeights,
+  outputOf,
+  readingOf,
+  type Weight,
+} from '../weights.ts';
 import { ZipWriter } from '../zip/writer.ts';
 import { storageClassOf } from './dtypes.ts';
 import { VERSION_KEY } from './lightning.ts';
@@ -63,7 +69,7 @@ export async function exportTorch(
     );
   }
   const { reader, weights } = await openWeights(from, options);
-  const { storage, path } = await placeOf(to, options);
+  const { storage, path } = await outputOf(to, options);
   const records: Weight[] = [];
   const tensors = { records, reader };
   const stateDict = new Map(weights.map((weight) => [weight.name, tensorOf(weight, records)]));
@@ -117,6 +123,9 @@ function elementsOf({ shape }: TensorSpec): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** The members in which keys that are whole numbers were ints in Python: parameters by index, steps of schedules. */
+const NUMBERED: ReadonlySet<string> = new Set(['optimizer_states', 'lr_schedulers']);
+
 /** Source: PyTorch Lightning 2.6, `trainer/connectors/checkpoint_connector.py`, `dump_checkpoint`. */
 function lightningOf(stateDict: Picklable, tensors: Tensors): Picklable {
   const document = tensors.reader.document ?? {};
@@ -135,13 +144,12 @@ function lightningOf(stateDict: Picklable, tensors: Tensors): Picklable {
     hyper_parameters: document.hyperParameters ?? {},
   };
   const entries = Object.entries(members).map(
-    ([key, value]) =>
-      [key, picklableOf(value ?? null, tensors, key === 'optimizer_states')] as const,
+    ([key, value]) => [key, picklableOf(value ?? null, tensors, NUMBERED.has(key))] as const,
   );
   return new Map<string, Picklable>([['state_dict', stateDict], ...entries]);
 }
 
-/** @param hasNumberedKeys whether keys that are whole numbers were ints in Python: those of optimizer states are. */
+/** @param hasNumberedKeys whether keys that are whole numbers become ints. */
 function picklableOf(value: JsonValue, tensors: Tensors, hasNumberedKeys: boolean): Picklable {
   if (value instanceof TensorRef) return extraOf(value, tensors);
   if (Array.isArray(value)) {

@@ -3,12 +3,13 @@ import { CheckpointFileError, HighwaterError } from '../../errors.ts';
 import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
-import { placeOf, type StorageOptions } from '../../inspection/place.ts';
+import { placeOf, refuseTaken, type StorageOptions } from '../../inspection/place.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { atPath } from '../../saving/error-at-path.ts';
 import { type ReadableTensor, writeCheckpoint } from '../../saving/write-checkpoint.ts';
 import { type Conversion, planConversion } from '../conversion.ts';
 import { documentOf } from './document.ts';
+import { LeftOut } from './left-out.ts';
 import { savedBy } from './saved.ts';
 import type { TorchTensor } from './tensor.ts';
 import { PIECE_BYTES, TensorReader } from './tensor-reader.ts';
@@ -57,7 +58,7 @@ export class TorchCheckpoint {
    * `optimizer_states` and `lr_schedulers`.
    */
   readonly document: JsonObject;
-  /** What could not be taken over, one line each. */
+  /** What could not be taken over, one line each, of the first 1,000. */
   readonly leftOut: readonly string[];
   readonly #named: readonly Named[];
   readonly #extras: readonly TorchTensor[];
@@ -140,16 +141,17 @@ export class TorchCheckpoint {
     path: string | URL,
     options: StorageOptions & { readonly replace?: boolean } = {},
   ): Promise<number> {
-    const { storage, path: file } = await placeOf(path, options);
+    const place = await placeOf(path, options);
+    const { replace = false } = options;
+    await refuseTaken(place, replace);
     const tensors = [
       ...this.#named.map(({ name, tensor }) => this.#readable('model', name, tensor)),
       ...this.#extras.map((tensor, i) => this.#readable('extra', String(i), tensor)),
     ];
     const { document } = this;
-    const { replace = false } = options;
     return await writeCheckpoint(
-      storage,
-      file,
+      place.storage,
+      place.path,
       { document, tensors },
       replace,
       await fastestChecksum(),
@@ -215,8 +217,9 @@ export async function importTorch(
   const archive = await TorchArchive.open(storage, file, { allow, isVerifying });
   const reader = new TensorReader(archive, isVerifying);
   try {
-    const saved = savedBy(archive.value, options.stateDict);
-    const { document, extras, leftOut } = await documentOf(saved, reader);
+    const leftOut = new LeftOut();
+    const saved = savedBy(archive.value, options.stateDict, leftOut);
+    const { document, extras } = await documentOf(saved, reader, leftOut);
     const converted = planConversion(
       saved.weights.map(({ name, tensor: { shape } }) => ({ name, shape })),
       options,
@@ -226,13 +229,12 @@ export async function importTorch(
       return { name, tensor: axes === undefined ? tensor : tensor.permuted(axes) };
     });
     checkTotal([...named.map(({ tensor }) => tensor), ...extras], archive.sizeBytes);
-    const notes = [...saved.leftOut, ...leftOut];
     return new TorchCheckpoint(archive, reader, {
       savedBy: saved.by,
       named,
       document,
       extras,
-      leftOut: notes,
+      leftOut: leftOut.lines,
     });
   } catch (error) {
     throw atPath(error, file, 'imported');

@@ -1,5 +1,6 @@
 import { CheckpointFileError } from '../../errors.ts';
 import { type JsonValue, TensorRef } from '../../format/json.ts';
+import type { LeftOut } from './left-out.ts';
 import {
   PyDict,
   PyGlobal,
@@ -7,6 +8,7 @@ import {
   PySet,
   PyTuple,
   type PyValue,
+  spell,
 } from './pickle/python-values.ts';
 import { TorchDType, TorchTensor } from './tensor.ts';
 
@@ -16,13 +18,8 @@ const MAX_DEPTH = 90;
 /** The most values: a pickle of a few bytes can mention one list a billion times. */
 const MAX_VALUES = 1_000_000;
 
-/** What {@link PythonJson} gathers on its way. */
-export interface Gathered {
-  /** Tensors that a `TensorRef` stands for: its name is their index. */
-  readonly tensors: readonly TorchTensor[];
-  /** What JSON cannot hold, one line each, by its path. */
-  readonly leftOut: readonly string[];
-}
+/** The most letters of all texts: a header, which they are put into, holds 100 MB. */
+const MAX_LETTERS = 50_000_000;
 
 /**
  * Values of Python as JSON: tuples and sets become arrays, keys that are ints become text, ints beyond 2 ** 53
@@ -31,31 +28,36 @@ export interface Gathered {
  */
 export class PythonJson {
   readonly #tensors: TorchTensor[] = [];
-  readonly #leftOut: string[] = [];
   readonly #scalars: ReadonlyMap<TorchTensor, number>;
+  readonly #leftOut: LeftOut;
   #values = 0;
+  #letters = 0;
 
-  /** @param scalars tensors of one element, by what they hold. */
-  constructor(scalars: ReadonlyMap<TorchTensor, number>) {
+  /**
+   * @param scalars tensors of one element, by what they hold.
+   * @param leftOut is told what JSON cannot hold, by its path.
+   */
+  constructor(scalars: ReadonlyMap<TorchTensor, number>, leftOut: LeftOut) {
     this.#scalars = scalars;
+    this.#leftOut = leftOut;
   }
 
-  get gathered(): Gathered {
-    return { tensors: this.#tensors, leftOut: this.#leftOut };
+  /** Tensors that a `TensorRef` stands for: its name is their index. */
+  get tensors(): readonly TorchTensor[] {
+    return this.#tensors;
   }
 
   /**
    * @param path where the value stands, for messages.
    * @returns undefined when it is left out.
    * @throws CheckpointFileError for values nested more than 90 levels deep (also those that contain themselves),
-   * and for more than 1,000,000 of them.
+   * for more than 1,000,000 of them, and for texts of more than 50,000,000 letters.
    */
   of(value: PyValue, path: string, depth = 0): JsonValue | undefined {
     this.#values++;
-    if (depth > MAX_DEPTH || this.#values > MAX_VALUES) {
-      const what = depth > MAX_DEPTH ? `nested more than ${MAX_DEPTH} levels deep` : 'too many';
-      throw new CheckpointFileError(`the values of '${path.slice(0, 200)}' are ${what}`);
-    }
+    if (depth > MAX_DEPTH) refuse(path, `nested more than ${MAX_DEPTH} levels deep`);
+    if (this.#values > MAX_VALUES) refuse(path, 'too many');
+    if (typeof value === 'string') return this.#text(value, path);
     if (typeof value !== 'object' || value === null) {
       return typeof value === 'bigint' ? String(value) : value;
     }
@@ -67,7 +69,14 @@ export class PythonJson {
     if (value instanceof PyGlobal) return value.name;
     if (value instanceof TorchDType) return `torch.${value.name}`;
     if (value instanceof PyObject) return this.of(contentOf(value), path, depth + 1);
-    return this.#leave(path, value instanceof Uint8Array ? 'bytes' : value.kind);
+    this.#leftOut.add(path, spell(value));
+    return undefined;
+  }
+
+  #text(text: string, path: string): string {
+    this.#letters += text.length;
+    if (this.#letters > MAX_LETTERS) refuse(path, 'too long');
+    return text;
   }
 
   #tensor(tensor: TorchTensor): JsonValue {
@@ -87,19 +96,20 @@ export class PythonJson {
     for (const [key, value] of dict.entries) {
       const name = nameOf(key);
       if (name === undefined || name === '__proto__') {
-        this.#leave(`${path}[${String(key)}]`, 'a key that JSON cannot have');
+        this.#leftOut.add(`${path}[${spell(key)}]`, 'a key that JSON cannot have');
         continue;
       }
-      const member = this.of(value, path === '' ? name : `${path}.${name}`, depth + 1);
+      const shown = spell(name);
+      const member = this.of(value, path === '' ? shown : `${path}.${shown}`, depth + 1);
+      this.#text(name, path);
       if (member !== undefined) members[name] = member;
     }
     return members;
   }
+}
 
-  #leave(path: string, what: string): undefined {
-    this.#leftOut.push(`${path} (${what})`);
-    return undefined;
-  }
+function refuse(path: string, problem: string): never {
+  throw new CheckpointFileError(`the values of '${path.slice(0, 200)}' are ${problem}`);
 }
 
 function nameOf(key: PyValue): string | undefined {

@@ -1,5 +1,5 @@
 import { bytesPerElement, tensorSizeBytes } from '../../format/dtype.ts';
-import { PyDict, PyTuple, type PyValue } from './pickle/python-values.ts';
+import { PyDict, PyTuple, type PyValue, spell } from './pickle/python-values.ts';
 import { TorchDType, TorchStorage, TorchTensor } from './tensor.ts';
 
 type Refuse = (problem: string) => never;
@@ -49,7 +49,7 @@ function refuseLazyViews(metadata: PyValue, refuse: Refuse): void {
   for (const [key, value] of metadata.entries) {
     if (value !== false) {
       refuse(
-        `a tensor is a view that PyTorch works out when it is read (${String(key)}): save ` +
+        `a tensor is a view that PyTorch works out when it is read (${spell(key)}): save ` +
           'tensor.resolve_conj().resolve_neg() instead',
       );
     }
@@ -58,10 +58,10 @@ function refuseLazyViews(metadata: PyValue, refuse: Refuse): void {
 
 function countsOf(value: PyValue | undefined, what: string, refuse: Refuse): readonly number[] {
   const items = value instanceof PyTuple ? value.items : value;
+  if (Array.isArray(items) && items.length > 64) refuse(`a tensor has ${items.length} dimensions`);
   if (!Array.isArray(items) || !items.every(isCount)) {
     return refuse(`the ${what} of a tensor is no tuple of counts`);
   }
-  if (items.length > 64) refuse(`a tensor has ${items.length} dimensions`);
   return items;
 }
 

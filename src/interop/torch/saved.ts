@@ -1,7 +1,8 @@
 import { CheckpointFileError, MisconfigurationError } from '../../errors.ts';
 import { quote } from '../../format/json-scanner.ts';
+import type { LeftOut } from './left-out.ts';
 import { isLightning } from './lightning.ts';
-import { PyDict, type PyValue } from './pickle/python-values.ts';
+import { PyDict, type PyValue, spell } from './pickle/python-values.ts';
 import { TorchTensor } from './tensor.ts';
 
 /** The longest name of a weight. */
@@ -14,7 +15,6 @@ export interface Saved {
   readonly weights: readonly { readonly name: string; readonly tensor: TorchTensor }[];
   /** What was saved beside the weights; empty for a plain state dict. */
   readonly rest: PyDict;
-  readonly leftOut: readonly string[];
 }
 
 /**
@@ -23,15 +23,20 @@ export interface Saved {
  *
  * @throws MisconfigurationError when that was not said, or is not so; CheckpointFileError for what has no weights.
  */
-export function savedBy(value: PyValue, stateDict: string | undefined): Saved {
+export function savedBy(value: PyValue, stateDict: string | undefined, leftOut: LeftOut): Saved {
   if (!(value instanceof PyDict)) {
     throw new CheckpointFileError(
-      `it holds ${nameOf(value)}, and weights come as a dict of tensors: in Python, save model.state_dict()`,
+      `it holds ${spell(value)}, and weights come as a dict of tensors: in Python, save model.state_dict()`,
     );
   }
-  if (stateDict === undefined && isLightning(value)) return apart(value, 'state_dict', 'lightning');
+  const apart = (key: string, by: Saved['by']): Saved => ({
+    by,
+    rest: PyDict.of([...value.entries].filter(([name]) => name !== key)),
+    weights: weightsOf(value.get(key) as PyDict, leftOut),
+  });
+  if (stateDict === undefined && isLightning(value)) return apart('state_dict', 'lightning');
   if (stateDict !== undefined) {
-    if (value.get(stateDict) instanceof PyDict) return apart(value, stateDict, 'pytorch');
+    if (value.get(stateDict) instanceof PyDict) return apart(stateDict, 'pytorch');
     throw new MisconfigurationError(
       `stateDict: there is no dict under ${quote(stateDict)}. There are ${candidates(value)}.`,
       { details: { stateDict } },
@@ -40,21 +45,17 @@ export function savedBy(value: PyValue, stateDict: string | undefined): Saved {
   const isStateDict = [...value.entries].every(
     ([key, item]) => item instanceof TorchTensor || isExtraState(key),
   );
-  if (isStateDict) return { by: 'pytorch', rest: new PyDict(), ...weightsOf(value) };
+  if (isStateDict) {
+    return { by: 'pytorch', rest: new PyDict(), weights: weightsOf(value, leftOut) };
+  }
   throw new MisconfigurationError(
     `The file holds more than weights. Say under which key they are, as stateDict: 'model'. There are ` +
       `${candidates(value)}.`,
   );
 }
 
-function apart(value: PyDict, key: string, by: Saved['by']): Saved {
-  const rest = PyDict.of([...value.entries].filter(([name]) => name !== key));
-  return { by, rest, ...weightsOf(value.get(key) as PyDict) };
-}
-
-function weightsOf(dict: PyDict): Pick<Saved, 'weights' | 'leftOut'> {
+function weightsOf(dict: PyDict, leftOut: LeftOut): Saved['weights'] {
   const weights: { name: string; tensor: TorchTensor }[] = [];
-  const leftOut: string[] = [];
   for (const [name, tensor] of dict.entries) {
     if (typeof name !== 'string' || name.length > MAX_NAME_LENGTH) {
       throw new CheckpointFileError(
@@ -62,9 +63,9 @@ function weightsOf(dict: PyDict): Pick<Saved, 'weights' | 'leftOut'> {
       );
     }
     if (tensor instanceof TorchTensor) weights.push({ name, tensor });
-    else leftOut.push(`${name} (${nameOf(tensor)} among the weights)`);
+    else leftOut.add(name, `${spell(tensor)} among the weights`);
   }
-  return { weights, leftOut };
+  return weights;
 }
 
 /** What `torch.nn.Module.get_extra_state` gave: of any kind. */
@@ -78,10 +79,4 @@ function candidates(value: PyDict): string {
     typeof key === 'string' && item instanceof PyDict ? [quote(key)] : [],
   );
   return keys.length === 0 ? 'no dicts in it' : `dicts under ${keys.slice(0, 20).join(', ')}`;
-}
-
-function nameOf(value: PyValue): string {
-  if (value === null) return 'None';
-  if (value instanceof TorchTensor) return 'a tensor';
-  return typeof value === 'object' ? `a ${value.constructor.name}` : `a ${typeof value}`;
 }

@@ -7,12 +7,15 @@ import type { Storage } from '../../storages/storage.ts';
 import { locate, readDirectory, type ZipEntry } from '../zip/directory.ts';
 import { resolverWith } from './allow-list.ts';
 import { TORCH_STORAGES } from './dtypes.ts';
-import { PyGlobal, PyTuple, type PyValue } from './pickle/python-values.ts';
+import { PyGlobal, PyTuple, type PyValue, spell } from './pickle/python-values.ts';
 import { unpickle } from './pickle/unpickler.ts';
 import { TorchStorage } from './tensor.ts';
 
-/** The longest pickle that is read: that of some 300,000 tensors. */
+/** The longest pickle that is read. */
 const MAX_PICKLE_BYTES = 64 * 2 ** 20;
+
+/** The longest key of a storage, which PyTorch counts: it is looked up as often as a pickle mentions it. */
+const MAX_KEY_LENGTH = 100;
 
 /** What a file of PyTorch begins with that is not the present format, and what to say of it. */
 const LEGACY: readonly (readonly [offset: number, bytes: readonly number[], what: string])[] = [
@@ -196,17 +199,19 @@ function storageOf(
 ): TorchStorage {
   const [what, type, key, , count] = id instanceof PyTuple ? id.items : [];
   const dtype = type instanceof PyGlobal ? TORCH_STORAGES.get(type.name) : undefined;
-  if (what !== 'storage' || dtype === undefined || typeof key !== 'string') {
+  const isKey = typeof key === 'string' && key.length <= MAX_KEY_LENGTH;
+  if (what !== 'storage' || dtype === undefined || !isKey) {
     return refuse('what the pickle asks for is no storage of a tensor');
   }
   const entry = entries.get(`${prefix}data/${key}`);
   if (entry === undefined) return refuse(`there is no storage ${quote(key)} in the archive`);
+  const elements = Number.isSafeInteger(count) ? Number(count) : -1;
   // Of elements that have no word here no tensor is made.
   const sizeBytes =
-    dtype.dtype === undefined ? entry.sizeBytes : Number(count) * bytesPerElement(dtype.dtype);
-  if (!Number.isSafeInteger(count) || !(sizeBytes >= 0 && sizeBytes <= entry.sizeBytes)) {
+    dtype.dtype === undefined ? entry.sizeBytes : elements * bytesPerElement(dtype.dtype);
+  if (elements < 0 || sizeBytes > entry.sizeBytes) {
     refuse(
-      `the storage ${quote(key)} should have ${String(count)} elements of ${dtype.name}, and has ` +
+      `the storage ${quote(key)} should have ${spell(count)} elements of ${dtype.name}, and has ` +
         `${entry.sizeBytes} bytes`,
     );
   }

@@ -22,3 +22,8 @@ export const ZIP64_FIELD = 0x0001;
 export const MAX_32 = 0xffffffff;
 /** The same in 16 bits. */
 export const MAX_16 = 0xffff;
+
+/** Whether a name leads out of the folder that an archive is unpacked into: the mark of an attack. */
+export function leadsOut(name: string): boolean {
+  return /[\\\0]/.test(name) || /^([A-Za-z]:|\/)/.test(name) || name.split('/').includes('..');
+}

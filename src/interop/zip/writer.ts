@@ -1,3 +1,5 @@
+import { MisconfigurationError } from '../../errors.ts';
+import { quote } from '../../format/json-scanner.ts';
 import type { Checksum } from '../../saving/checksum.ts';
 import type { StorageWriter } from '../../storages/storage.ts';
 import type { WeightBytes } from '../weights.ts';
@@ -46,8 +48,18 @@ export class ZipWriter {
   /**
    * Adds an entry of a head and the bytes that follow it. They must not change afterwards. What comes in parts
    * is read twice, since its checksum stands before it.
+   *
+   * @throws MisconfigurationError for a name of more than 65,535 bytes.
    */
   async add(name: string, head: Uint8Array, rest?: WeightBytes): Promise<void> {
+    const bytes = encode(name);
+    if (bytes.length > MAX_16) {
+      throw new MisconfigurationError(
+        `The name ${quote(name)} takes ${bytes.length} bytes, and one in an archive has at most ${MAX_16}: ` +
+          'rename the weight.',
+        { details: { nameBytes: bytes.length } },
+      );
+    }
     let checksum = this.#checksum(head, 0);
     let sizeBytes = head.length;
     const count = (part: Uint8Array): void => {
@@ -56,7 +68,7 @@ export class ZipWriter {
     };
     if (rest instanceof Uint8Array) count(rest);
     else if (rest !== undefined) for await (const part of rest()) count(part);
-    const entry = { name: encode(name), sizeBytes, checksum, headerOffset: this.#position };
+    const entry = { name: bytes, sizeBytes, checksum, headerOffset: this.#position };
     const header = localHeader(entry, this.#alignment);
     this.#position += header.length + sizeBytes;
     this.#written.push(entry);

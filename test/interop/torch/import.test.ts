@@ -15,7 +15,14 @@ import {
   PyTuple,
   type PyValue,
 } from '../../../src/interop/torch/pickle/python-values.ts';
-import { archiveOf, importBytes, importPickle, pickleOf, text } from './hostile-file.ts';
+import {
+  archiveOf,
+  importBytes,
+  importPickle,
+  LISTS_IN_LISTS,
+  pickleOf,
+  text,
+} from './hostile-file.ts';
 import { REAL_CONTENT, realTorchFile } from './real-file.ts';
 
 async function contentOf(found: TorchCheckpoint): Promise<typeof REAL_CONTENT> {
@@ -38,7 +45,7 @@ function tensor(
   options: {
     readonly storage?: string;
     readonly key?: string;
-    readonly count?: number;
+    readonly count?: PyValue;
     readonly offset?: PyValue;
     readonly shape?: PyValue;
     readonly strides?: PyValue;
@@ -186,6 +193,8 @@ describe('a tensor', () => {
     ['of a storage that is not there', { key: '7' }, /no storage "7"/],
     ['of a storage outside the archive', { key: '../../etc/passwd' }, /no storage/],
     ['of a storage that is too short', { count: 7 }, /should have 7 elements/],
+    ['of a storage of no number of elements', { count: [[]] }, /should have a list elements/],
+    ['of a storage of -1 elements', { count: -1 }, /should have -1 elements/],
     ['of a storage of 2 ** 60 elements', { count: 2 ** 60 }, /should have/],
     [
       'of complex numbers of 16 bytes',
@@ -200,6 +209,14 @@ describe('a tensor', () => {
     ],
   ])('%s is refused', async (_, options, message) => {
     await expect(importTensor(tensor(options))).rejects.toThrow(message);
+  });
+
+  it('of a storage with a name of 60,000 letters is refused, before it is looked up a million times', async () => {
+    const key = 'k'.repeat(60_000);
+    const bytes = pickle(new Map([['w', tensor({ key })]]));
+    await expect(importPickle(bytes, { [`a/data/${key}`]: SIX })).rejects.toThrow(
+      /asks for is no storage/,
+    );
   });
 
   it('of a dtype that PyTorch has no storage class for is rebuilt from bytes', async () => {
@@ -274,6 +291,16 @@ describe('values beside the weights', () => {
     await expect(importPickle(lightning(bomb))).rejects.toThrow(/too many/);
   });
 
+  it.each([
+    ['deep', pickleOf(']'.repeat(200_000), 'a'.repeat(199_999), 'q', 9, '0')],
+    ['endless', LISTS_IN_LISTS],
+  ])('under a key that is a list, however %s, are left out', async (_, before) => {
+    const found = await importPickle(
+      pickleOf(0x80, 2, before, lightning(pickleOf('}h', 9, 'Ns')).subarray(2)),
+    );
+    expect(found.leftOut).toEqual(['hyper_parameters[a list] (a key that JSON cannot have)']);
+  });
+
   it('that JSON cannot hold are left out, and told', async () => {
     const values = pickleOf(
       '}(',
@@ -299,8 +326,34 @@ describe('values beside the weights', () => {
     expect(found.leftOut).toEqual([
       'hyper_parameters.bytes (bytes)',
       'hyper_parameters[__proto__] (a key that JSON cannot have)',
-      'hyper_parameters[null] (a key that JSON cannot have)',
+      'hyper_parameters[None] (a key that JSON cannot have)',
     ]);
+  });
+
+  it('of which a million are left out are told in a thousand short lines', async () => {
+    const many = 200_000;
+    const values = pickleOf(
+      '}(',
+      ...[text('k'.repeat(1_000_000)), 'C', 1, 7, 'q', 0],
+      ...[text('list'), '](', Buffer.alloc(2 * many, 'h\0'), 'e'],
+      'u',
+    );
+    const { leftOut } = await importPickle(pickleOf(0x80, 3, lightning(values).subarray(2)));
+    expect(leftOut).toHaveLength(1001);
+    expect(leftOut.slice(0, 2)).toEqual([
+      `hyper_parameters.${'k'.repeat(79)}… (bytes)`,
+      'hyper_parameters.list[0] (bytes)',
+    ]);
+    expect(leftOut.at(-1)).toBe(`and ${many + 1 - 1000} more`);
+  });
+
+  it('that mention a long text again and again are refused', async () => {
+    const long = pickleOf(text('a'.repeat(1_000_000)), 'q', 0);
+    const again = Array.from({ length: 60 }, () => pickleOf('h', 0));
+    const values = pickleOf('}', text('a'), '](', long, ...again, 'es');
+    await expect(importPickle(lightning(values))).rejects.toThrow(
+      /'hyper_parameters\.a\[49\]' are too long/,
+    );
   });
 
   it('of a class that is allowed are read as what they hold', async () => {

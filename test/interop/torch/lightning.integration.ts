@@ -91,7 +91,7 @@ describe.skipIf(torch === undefined)('a checkpoint of Lightning', () => {
     expect(opened.document).toMatchObject({ kind: 'weights', epoch: 3, globalStep: 4 });
     await opened.verify();
     await exportTorch(at('imported.ckpt'), at('back.ckpt'), { layout: 'lightning' });
-    const same = await run(
+    const [before, after] = await run<{ rates: number[]; scores: unknown; weights: string[] }[]>(
       `
 def go_on(path):
     checkpoint = torch.load(path)
@@ -100,14 +100,26 @@ def go_on(path):
     opt = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(opt, milestones=[3, 5, 5])
     opt.load_state_dict(checkpoint['optimizer_states'][0])
+    schedule.load_state_dict(checkpoint['lr_schedulers'][0])
     torch.manual_seed(1)
+    rates = []
     for i in range(5):
-        opt.zero_grad(); net(torch.randn(8, 4)).square().mean().backward(); opt.step()
-    return [bytes(p.detach().storage().untyped().tolist()).hex() for p in net.parameters()]
-result = go_on(given['before']) == go_on(given['after'])`,
+        opt.zero_grad(); net(torch.randn(8, 4)).square().mean().backward(); opt.step(); schedule.step()
+        rates += schedule.get_last_lr()
+    scores = [(str(score.dtype), score.item()) for callback in checkpoint['callbacks'].values()
+              for score in [callback.get('best_score', callback.get('best_model_score'))]]
+    weights = [bytes(p.detach().storage().untyped().tolist()).hex() for p in net.parameters()]
+    return {'rates': rates, 'scores': scores, 'weights': weights}
+result = [go_on(given['before']), go_on(given['after'])]`,
       { before: at('lightning.ckpt'), after: at('back.ckpt') },
     );
-    expect(same).toBe(true);
+    expect(after).toEqual(before);
+    // The milestone at 5 counts twice.
+    expect(before?.rates.map((rate) => rate.toFixed(6))).toEqual(Array(5).fill('0.000010'));
+    expect(before?.scores).toEqual([
+      ['torch.float32', 0.25],
+      ['torch.float32', 0.25],
+    ]);
   });
 
   it('is read with weights_only=True where no number is a fraction, which PyTorch 1.13 cannot', async () => {

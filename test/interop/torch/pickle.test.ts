@@ -11,7 +11,9 @@ import {
   type PyValue,
 } from '../../../src/interop/torch/pickle/python-values.ts';
 import { unpickle } from '../../../src/interop/torch/pickle/unpickler.ts';
-import { pickleOf, text, unsigned } from './hostile-file.ts';
+import { TorchDType, TorchStorage } from '../../../src/interop/torch/tensor.ts';
+import type { ZipEntry } from '../../../src/interop/zip/directory.ts';
+import { LISTS_IN_LISTS, pickleOf, text, unsigned } from './hostile-file.ts';
 
 const read = (bytes: Uint8Array, further: readonly string[] = []): PyValue =>
   unpickle(bytes, {
@@ -193,6 +195,83 @@ describe('a name that is not allowed', () => {
 /** Ten million bytes that push values. */
 const many = (opcode: string): Uint8Array => Buffer.alloc(10_000_001, opcode);
 
+/** A value as it stands in a pickle: its bytes, or what it is put together from, between other bytes. */
+type Term =
+  | Uint8Array
+  | { readonly open: string; readonly items: readonly Term[]; readonly close: string };
+
+const tupleOf = (...items: readonly Term[]): Term => ({ open: '(', items, close: 't' });
+const globalOf = (name: string): Uint8Array => pickleOf(`c${name.replace(/\.(?=[^.]*$)/, '\n')}\n`);
+const callOf = (name: string, ...args: readonly Term[]): Term => ({
+  open: '',
+  items: [globalOf(name), tupleOf(...args)],
+  close: 'R',
+});
+
+function spelled(term: Term): Uint8Array {
+  if (term instanceof Uint8Array) return term;
+  return pickleOf(term.open, ...term.items.map(spelled), term.close);
+}
+
+/** The same with each of its parts replaced. */
+function* replacements(term: Term, by: Uint8Array): Iterable<Uint8Array> {
+  yield by;
+  if (term instanceof Uint8Array) return;
+  for (const [i, item] of term.items.entries()) {
+    for (const changed of replacements(item, by)) {
+      yield spelled({ ...term, items: term.items.with(i, changed) });
+    }
+  }
+}
+
+const ONE = pickleOf('K', 1);
+const TENSOR_ARGS = [pickleOf('NQ'), ONE, tupleOf(ONE, ONE), tupleOf(ONE, ONE), ONE, pickleOf('N')];
+const METADATA = pickleOf('}', text('conj'), 0x89, 's');
+
+/** A call of each constructor that may be called. */
+const CALLS: readonly Term[] = [
+  ...['collections.OrderedDict', 'collections.Counter', 'builtins.set', 'torch.Size'].map((name) =>
+    callOf(name, tupleOf(tupleOf(ONE, ONE), tupleOf(ONE, ONE))),
+  ),
+  callOf('collections.defaultdict', globalOf('builtins.int'), tupleOf(tupleOf(ONE, ONE))),
+  callOf('argparse.Namespace', ONE),
+  callOf('pathlib.PosixPath', text('/'), text('a')),
+  callOf('_codecs.encode', text('a'), text('latin1')),
+  callOf(
+    'numpy.core.multiarray.scalar',
+    {
+      open: '',
+      items: [callOf('numpy.dtype', text('u1')), tupleOf(ONE, text('|'))],
+      close: 'b',
+    },
+    callOf('_codecs.encode', text('a'), text('latin1')),
+  ),
+  callOf('torch._utils._rebuild_tensor_v2', ...TENSOR_ARGS, METADATA),
+  callOf('torch._utils._rebuild_tensor_v3', ...TENSOR_ARGS, globalOf('torch.float32'), METADATA),
+  callOf(
+    'torch._tensor._rebuild_from_type_v2',
+    globalOf('torch._utils._rebuild_tensor_v2'),
+    globalOf('torch.Tensor'),
+    tupleOf(...TENSOR_ARGS, METADATA),
+    pickleOf('N'),
+  ),
+  ...['torch._utils._rebuild_parameter', 'torch._utils._rebuild_parameter_with_state'].map((name) =>
+    callOf(name, callOf('torch._utils._rebuild_tensor_v2', ...TENSOR_ARGS), ONE),
+  ),
+  callOf('torch.device', text('cuda'), ONE),
+  callOf('torch.serialization._get_layout', text('torch.strided')),
+];
+
+/** Reads a pickle in which every persistent id stands for a storage of six numbers. */
+function readWithStorage(bytes: Uint8Array): PyValue {
+  const storage = new TorchStorage(
+    { sizeBytes: 24 } as ZipEntry,
+    new TorchDType('float32', 'F32'),
+    24,
+  );
+  return unpickle(bytes, { resolve: resolverWith([]), persistent: () => storage });
+}
+
 describe('a hostile pickle is refused at its byte', () => {
   it.each<[string, Uint8Array, RegExp, number]>([
     ['a call of a call', pickleOf(proto2, 'ccollections\nOrderedDict\n)R)R.'), /no class/, 30],
@@ -310,6 +389,21 @@ describe('a hostile pickle is refused at its byte', () => {
     expect(() => read(bytes)).toThrow(/more than 10000000 steps/);
   });
 
+  it('so is a list given to what a constructor calls', () => {
+    const metadata = pickleOf(
+      '}(',
+      ...Array.from({ length: 1000 }, (_, i) => pickleOf('M', i & 255, i >> 8, 0x89)),
+      'u',
+    );
+    const args = pickleOf('(', ...TENSOR_ARGS.map(spelled), metadata, 'tq', 0, '0');
+    const call = pickleOf(
+      globalOf('torch._tensor._rebuild_from_type_v2'),
+      ...['(', globalOf('torch._utils._rebuild_tensor_v2'), 'Nh', 0, 'NtR0'],
+    );
+    const bytes = pickleOf(proto2, args, ...Array.from({ length: 20_000 }, () => call), 'N.');
+    expect(() => readWithStorage(bytes)).toThrow(/more than 10000000 steps/);
+  });
+
   it('text that doubles again and again is soon too much', () => {
     const double = pickleOf('q', 0, '0cpathlib\nPosixPath\nh', 0, 'h', 0, 0x86, 'R');
     const bytes = pickleOf(
@@ -319,6 +413,41 @@ describe('a hostile pickle is refused at its byte', () => {
       '.',
     );
     expect(() => read(bytes)).toThrow(/more than 10000000 steps/);
+  });
+
+  it('whatever a constructor is given, in place of anything that it needs', () => {
+    // What is remembered before the call, and what then stands in it.
+    const hostile: readonly (readonly [before: Uint8Array, value: Uint8Array])[] = [
+      [pickleOf(']'.repeat(20_000), 'a'.repeat(19_999), 'q', 8, '0'), pickleOf('h', 8)],
+      [LISTS_IN_LISTS, pickleOf('h', 9)],
+      [pickleOf(']q', 7, 'h', 7, 'a0'), pickleOf('h', 7)],
+      ...[
+        ...['N', ']', ')', '}', 'NQ', 'G\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f', 'J\0\0\0\x7f'].map(
+          (code) => pickleOf(code),
+        ),
+        pickleOf(0x8a, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+        text('../'),
+        text('a'.repeat(10_000)),
+        globalOf('torch.float32'),
+        globalOf('torch._tensor._rebuild_from_type_v2'),
+      ].map((value) => [pickleOf(), value] as const),
+    ];
+    let made = 0;
+    for (const call of CALLS) {
+      expect(() => readWithStorage(pickleOf(proto2, spelled(call), '.'))).not.toThrow();
+      for (const [before, value] of hostile) {
+        for (const changed of replacements(call, value)) {
+          try {
+            readWithStorage(pickleOf(proto2, before, changed, '.'));
+            made++;
+          } catch (error) {
+            if (!(error instanceof CheckpointFileError)) throw error;
+            if (error.message.length > 300) throw new Error('a long message', { cause: error });
+          }
+        }
+      }
+    }
+    expect(made).toBeGreaterThan(100);
   });
 
   it('whatever the bytes are', () => {

@@ -84,3 +84,26 @@ export class PyObject {
     this.args = args;
   }
 }
+
+/** The longest text that stands in a message. */
+const LONGEST_TEXT = 80;
+
+/**
+ * A value in a few words, for messages: a plain one as it is, of any other what it is. It looks into none: what a
+ * pickle nests can be endlessly deep, and its lists can stand in each other again and again.
+ */
+export function spell(value: PyValue | undefined): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'None';
+  if (typeof value === 'string') {
+    return value.length > LONGEST_TEXT ? `${value.slice(0, LONGEST_TEXT - 1)}…` : value;
+  }
+  if (typeof value !== 'object') return String(value);
+  if (value instanceof PyGlobal) return value.name;
+  if (value instanceof PyNative) return `a ${value.kind}`;
+  if (value instanceof PyObject) return `a ${value.className}`;
+  if (value instanceof Uint8Array) return 'bytes';
+  if (value instanceof PyTuple) return 'a tuple';
+  if (value instanceof PyDict) return 'a dict';
+  return value instanceof PySet ? 'a set' : 'a list';
+}

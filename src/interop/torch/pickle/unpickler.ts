@@ -6,7 +6,7 @@ import { PyDict, PyGlobal, PyObject, PySet, PyTuple, type PyValue } from './pyth
 
 /**
  * The most work that is done for one pickle: its instructions, each of which makes at most one value, and the
- * sizes of what constructors are given. It bounds both time and memory.
+ * sizes of what constructors are given. It bounds both time and memory, and is that of some 200,000 tensors.
  */
 const MAX_WORK = 10_000_000;
 
@@ -243,7 +243,11 @@ class Unpickler {
     const { name, construct } = callable;
     if (construct === undefined) this.#refuse(`${name} may be named, but not called`);
     if (!(args instanceof PyTuple)) this.#refuse(`${name} is called with no tuple`);
-    for (const arg of args.items) this.#charge(sizeOf(arg));
+    for (const arg of args.items) {
+      this.#charge(sizeOf(arg));
+      // One that calls another hands it a tuple of arguments.
+      if (arg instanceof PyTuple) for (const inner of arg.items) this.#charge(sizeOf(inner));
+    }
     this.#push(construct(args.items, (problem) => this.#refuse(`${name}: ${problem}`)));
   }
 
