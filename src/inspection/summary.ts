@@ -17,7 +17,8 @@ import {
  *
  * - `whole`: a full checkpoint: training can go on from it
  * - `weights only`: a checkpoint with weights and metadata
- * - `foreign`: a safetensors file that Highwater did not write
+ * - `foreign`: a safetensors file that Highwater did not write, or a file of another format (`problem` says
+ *   which), as PyTorch's
  * - `corrupt`: cut short, damaged, or no safetensors file at all
  * - `newer format`: written by a newer version of Highwater
  * - `unreadable`: the storage does not let it be read
@@ -138,6 +139,7 @@ export function bareSummary(
 /** What an error that came while a file was read says of the file. */
 export function problemState(error: HighwaterError, isLink: boolean): FileState {
   if (error.code === 'CHECKPOINT_VERSION') return 'newer format';
+  if (error.code === 'CHECKPOINT_FOREIGN') return 'foreign';
   if (error instanceof CheckpointFileError) return 'corrupt';
   const isGone = error.code === 'CHECKPOINT_NOT_FOUND' || error.code === 'STORAGE_NOTFOUND';
   return isLink && isGone ? 'dangling link' : 'unreadable';

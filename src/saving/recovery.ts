@@ -164,7 +164,10 @@ async function openOrSetAside(
   }
 }
 
-/** Only a file that is damaged moves; one that is merely newer than this version stays, and is an error. */
+/**
+ * Only a file that is damaged moves. One of another format is somebody's, and is reported; one that is merely
+ * newer than this version stays, and is an error.
+ */
 async function setAside(
   storage: Storage,
   path: string,
@@ -172,7 +175,11 @@ async function setAside(
   warn: (message: string) => void,
 ): Promise<void> {
   if (isGone(error)) return;
-  if (!(error instanceof CheckpointFileError) || error.code !== 'CHECKPOINT_INVALID') throw error;
+  if (!(error instanceof CheckpointFileError) || error.code === 'CHECKPOINT_VERSION') throw error;
+  if (error.code === 'CHECKPOINT_FOREIGN') {
+    warn(`${error.message}. It is left as it is, and not resumed from.`);
+    return;
+  }
   let aside = `${path}.corrupt`;
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
   await storage.rename(path, aside);

@@ -107,6 +107,9 @@ it('ranks as ModelCheckpoint does: the oldest of equals first', () => {
   );
 });
 
+/** The first local header of an archive that torch.save wrote: a stored entry with a data descriptor. */
+const ZIP_START = Buffer.from('PK\x03\x04\0\0\b\b\0\0'.padEnd(64, '\0'), 'latin1');
+
 describe('files that are no whole checkpoint', () => {
   const root = temporaryFolder();
   const at = (name: string): string => join(root, name);
@@ -169,6 +172,12 @@ describe('files that are no whole checkpoint', () => {
         bytes[bytes.indexOf('"highwater.format":"1"') + '"highwater.format":"'.length] = 0x39;
         writeFileSync(at('newer.ckpt'), bytes);
       },
+    ],
+    [
+      'lightning.ckpt',
+      'foreign',
+      /zip archive.*highwater import/,
+      () => writeFileSync(at('lightning.ckpt'), ZIP_START),
     ],
     ['aside.ckpt.corrupt', 'corrupt', /./, () => writeFileSync(at('aside.ckpt.corrupt'), 'x')],
     [
