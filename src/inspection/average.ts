@@ -4,6 +4,7 @@ import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { publishContent } from '../saving/publish.ts';
+import { VERSION } from '../version.ts';
 import { openAt } from './open.ts';
 import { placeOf, type StorageOptions } from './place.ts';
 import { countIn, lastPart } from './stored-document.ts';
@@ -66,12 +67,12 @@ export async function averageCheckpoints(
     journal: [],
     isAwaited: true,
   };
-  const { version, hyperParameters, engine } = first.document ?? {};
+  const { hyperParameters, engine } = first.document ?? {};
   const document = {
     epoch: newest?.epoch,
     globalStep: newest?.globalStep,
     sequence: newest?.sequence,
-    version,
+    version: VERSION,
     hyperParameters,
     engine,
     averageOf: readers.map((reader) => lastPart(reader.path)),

@@ -50,6 +50,24 @@ it('gives the last file the score of its weights, also when they did not rank', 
   ]);
 });
 
+it('gives the last file of a callback the score by its own monitor, not by that of another callback', async () => {
+  const storage = memoryFiles();
+  const other = {
+    monitor: 'acc',
+    mode: 'min',
+    filename: 'acc',
+    everyNTrainSteps: 1,
+    saveLast: true,
+  } as const;
+  await train('/run', [0.5, 0.25], {}, { storage, beside: [other] });
+  const { checkpoints } = await listCheckpoints('/run', { storage });
+  expect(checkpoints.map(({ name, monitor, score }) => [name, monitor, score])).toEqual([
+    ['acc.ckpt', 'acc', 0.5],
+    ['last.ckpt', 'acc', 0.75],
+    ['step=2.ckpt', 'loss', 0.25],
+  ]);
+});
+
 it.each<[string, object, unknown[]]>([
   ['high is better', { mode: 'max', saveTopK: 2 }, [1, 2]],
   ['nothing is monitored', { monitor: undefined, saveTopK: -1 }, [null, null]],
