@@ -77,7 +77,7 @@ export async function readFileHistory(
   const [history] = isThere
     ? (await readHistory(folder, { storage })).filter((found) => found.folder === folder)
     : [];
-  const fate = history === undefined ? undefined : fateOf(history.events, path);
+  const fate = history === undefined ? undefined : fateOf(history.events, folder, path);
   const checkpoint = history?.checkpoints.find((found) => found.path === path);
   if (history === undefined || (fate === undefined && checkpoint === undefined)) {
     throw new HighwaterError(

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { memoryFiles } from '../../src/index.ts';
-import { parseJournal } from '../../src/inspection/history.ts';
+import { fateOf, parseJournal } from '../../src/inspection/history.ts';
 import { readFileHistory, readHistory } from '../../src/inspection/index.ts';
 import { temporaryFolder, train } from './runs.ts';
 
@@ -61,6 +61,20 @@ it('tells of a file in a folder below its journal, and of a folder that has move
   const { fate, folder } = await readFileHistory(join(root, 'there/epoch=0/step=1.ckpt'));
   expect(folder).toBe(join(root, 'there'));
   expect(fate?.removed?.globalStep).toBe(2);
+});
+
+const removal = (path: string) => JSON.stringify({ kind: 'removed', path });
+
+it.each<[string, string[], string | undefined]>([
+  ['the same place in a folder that has moved', ['/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['a folder beside it', ['/old/a/best.ckpt'], undefined],
+  ['both', ['/old/a/best.ckpt', '/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['a deeper one too', ['/old/a/b/best.ckpt', '/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['two that it may have been', ['/x/b/best.ckpt', '/y/b/best.ckpt'], undefined],
+  ['the very path', ['/old/b/best.ckpt', '/new/b/best.ckpt'], '/new/b/best.ckpt'],
+])('takes what is told of %s for the story of a file, or tells none', (_, paths, mentioned) => {
+  const events = parseJournal(paths.map(removal).join('\n'));
+  expect(fateOf(events, '/new', '/new/b/best.ckpt')?.path).toBe(mentioned);
 });
 
 it('says what the files themselves say where there is no journal', async () => {
