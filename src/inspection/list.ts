@@ -44,6 +44,20 @@ export async function listCheckpoints(
   options: StorageOptions = {},
 ): Promise<CheckpointListing> {
   const { storage, path } = await placeOf(folder, options);
+  const { checkpoints } = await survey(storage, path);
+  return { folder: path, checkpoints };
+}
+
+/** What one walk over a folder and those below it finds. */
+export interface Survey {
+  /** As in a {@link CheckpointListing}. */
+  readonly checkpoints: readonly CheckpointSummary[];
+  /** The folders that may have a journal, by path. */
+  readonly journalFolders: readonly string[];
+}
+
+/** See {@link listCheckpoints}. */
+export async function survey(storage: Storage, path: string): Promise<Survey> {
   await checkFolder(storage, path);
   const found: UnrankedSummary[] = [];
   const journalFolders = new Set<string>();
@@ -62,7 +76,7 @@ export async function listCheckpoints(
   const checkpoints = [...byFolder.keys()]
     .sort()
     .flatMap((folder) => ranked((byFolder.get(folder) ?? []).sort(oldestFirst)));
-  return { folder: path, checkpoints };
+  return { checkpoints, journalFolders: [...journalFolders].sort() };
 }
 
 /** Names may make folders: then their callback saves further up, where its journal is. */

@@ -16,7 +16,8 @@ export const why: Command = defineCommand({
   summary: 'tell the history: what was saved when, with which score, and why it was removed',
   usage: '<folder|file> [options]',
   description:
-    'From the journal beside the checkpoints (.highwater/history.jsonl); without it, from the files that are there.\n' +
+    'From the journal beside the checkpoints (.highwater/history.jsonl) and, where that says nothing of a save, from\n' +
+    'the files that are there.\n' +
     'A file may be gone: its history is told all the same.',
   options: {},
   operands: { least: 1, most: 1 },
