@@ -36,13 +36,17 @@ export async function planPrune(
 ): Promise<readonly FolderPlan[]> {
   const { checkpoints } = await listCheckpoints(folder, options);
   const nowMs = Date.now();
-  const plans = [...groupedByFolder(checkpoints)].map(([place, inside]) => ({
-    folder: place,
-    ...decidePrune(inside, rules, nowMs),
-  }));
   // Rules that make no sense are refused in an empty folder too.
-  if (plans.length === 0) decidePrune([], rules, nowMs);
-  return plans;
+  decidePrune([], rules, nowMs);
+  return [...groupedByFolder(checkpoints)].map(([place, inside]) => {
+    try {
+      return { folder: place, ...decidePrune(inside, rules, nowMs) };
+    } catch (error) {
+      if (!(error instanceof MisconfigurationError)) throw error;
+      const details = { ...error.details, folder: place };
+      throw new MisconfigurationError(`'${place}': ${error.message}`, { details });
+    }
+  });
 }
 
 /**

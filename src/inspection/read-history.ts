@@ -143,7 +143,8 @@ async function journalIn(
 
 /** That they were saved is all that files can tell. */
 function eventsOf(checkpoints: readonly CheckpointSummary[]): readonly HistoryEvent[] {
-  return [...checkpoints].sort(oldestFirst).map((checkpoint) => ({
+  const readable = checkpoints.filter(({ state }) => state !== 'unreadable');
+  return readable.sort(oldestFirst).map((checkpoint) => ({
     kind: 'saved' as const,
     at: checkpoint.savedAt,
     epoch: checkpoint.epoch,

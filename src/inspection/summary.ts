@@ -21,7 +21,7 @@ import {
  *   which), as PyTorch's
  * - `corrupt`: cut short, damaged, or no safetensors file at all
  * - `newer format`: written by a newer version of Highwater
- * - `unreadable`: the storage does not let it be read
+ * - `unreadable`: the storage does not let it be read; a folder, too, that cannot be listed
  * - `dangling link`: a link to nothing
  */
 export type FileState =

@@ -11,11 +11,12 @@ import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KeptModels } from '../../src/checkpoint/kept-models.ts';
-import { localFiles, memoryFiles, StorageError } from '../../src/index.ts';
+import { localFiles, memoryFiles, StorageError, type StorageErrorKind } from '../../src/index.ts';
 import {
   type CheckpointSummary,
   inspect,
   listCheckpoints,
+  readHistory,
   verify,
 } from '../../src/inspection/index.ts';
 import { bareSummary, ranked, type UnrankedSummary } from '../../src/inspection/summary.ts';
@@ -255,6 +256,35 @@ it('says of a folder that it is not there, is a file, or is empty', async () => 
     folder: join(root, 'empty'),
     checkpoints: [],
   });
+});
+
+it.each<[StorageErrorKind, unknown[]]>([
+  ['Permission', ['step=1.ckpt', 'locked']],
+  ['NotFound', ['step=1.ckpt']],
+])('goes on past a folder below that fails with %s', async (kind, names) => {
+  const files = memoryFiles();
+  await train('/runs/a', [0.5], {}, { storage: files });
+  await train('/runs/locked', [0.5], {}, { storage: files });
+  const storage = {
+    ...files,
+    list: (folder: string) => {
+      if (folder === '/runs/locked') throw new StorageError(kind, folder, `no: ${folder}`);
+      return files.list(folder);
+    },
+  };
+  const { checkpoints } = await listCheckpoints('/runs', { storage });
+  expect(new Set(checkpoints.map(({ name }) => name))).toEqual(new Set(names));
+  const verified = await collect(verify('/runs', { storage }));
+  expect(verified).toHaveLength(names.length);
+  expect((await readHistory('/runs', { storage })).map(({ folder }) => folder)).toContain(
+    '/runs/a',
+  );
+  if (kind === 'NotFound') return;
+  const problem = 'no: /runs/locked';
+  expect(checkpoints).toContainEqual(expect.objectContaining({ state: 'unreadable', problem }));
+  expect(verified).toContainEqual(
+    expect.objectContaining({ state: 'unreadable', isSound: false, problems: [problem] }),
+  );
 });
 
 it('takes a file that a run replaces meanwhile for what it is', async () => {

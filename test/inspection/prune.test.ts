@@ -122,6 +122,15 @@ it('refuses a plan that reaches out of its folder', async () => {
   );
 });
 
+it('says in which folder there is nothing to rank by', async () => {
+  const root = temporaryFolder();
+  await train(join(root, 'a'), [0.5, 0.25], { saveTopK: -1 });
+  await train(join(root, 'b'), [0.5], { monitor: null });
+  await expect(planPrune(root, { keepTop: 1 })).rejects.toThrow(
+    `'${join(root, 'b')}': prune: keepTop needs scores`,
+  );
+});
+
 it('refuses rules that make no sense in an empty folder too', async () => {
   const root = temporaryFolder();
   await expect(planPrune(root, {})).rejects.toThrow('say what stays');
