@@ -28,7 +28,7 @@ export const ls: Command = defineCommand({
   usage: '[<folder>] [options]',
   description:
     'Reads headers only, in the folder (default: the working folder) and those below it. That the data are\n' +
-    'whole too is what verify checks.',
+    'whole too is what verify checks. Exit code 1 when one is damaged, leads to nothing or cannot be read.',
   options: {
     sort: { type: 'string', value: 'ORDER', description: `${ORDERS.join(', ')} (default step)` },
     tree: { type: 'boolean', description: 'one table for all, with the folders as a tree' },
@@ -47,9 +47,14 @@ export const ls: Command = defineCommand({
     else if (sorted.length === 0) terminal.note(`No checkpoints in ${shownPath(folder)}.`);
     else if (values.tree === true) terminal.print(tree(folder, checkpoints, by[order], terminal));
     else terminal.print(tables(checkpoints, by[order], terminal));
-    return 0;
+    return checkpoints.some(isBad) ? 1 : 0;
   },
 });
+
+/** A file of another format is nobody's damage. */
+function isBad({ state, problem }: CheckpointSummary): boolean {
+  return problem !== null && state !== 'foreign';
+}
 
 /** What `--json` promises. */
 function listed(checkpoint: CheckpointSummary): Partial<CheckpointSummary> {
