@@ -1,3 +1,4 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { CheckpointMismatchError, MisconfigurationError, StorageError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
@@ -7,7 +8,7 @@ import { publishContent } from '../saving/publish.ts';
 import { VERSION } from '../version.ts';
 import { openAt } from './open.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { countIn, lastPart } from './stored-document.ts';
+import { countIn } from './stored-document.ts';
 
 /** How checkpoints are averaged. */
 export interface AverageOptions extends StorageOptions {

@@ -1,6 +1,7 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { ruleOfStateKey } from '../checkpoint/state.ts';
 import { decodeJson, type JsonObject } from '../format/json.ts';
-import { countIn, lastPart, objectOf } from './stored-document.ts';
+import { countIn, objectOf } from './stored-document.ts';
 
 /** One thing that happened to the checkpoints of a run. */
 export interface HistoryEvent {

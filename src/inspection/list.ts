@@ -1,3 +1,4 @@
+import { folderOf, lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
@@ -5,7 +6,6 @@ import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { JOURNAL_FOLDER } from '../saving/journal.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { folderOf, lastPart } from './stored-document.ts';
 import {
   bareSummary,
   type CheckpointSummary,

@@ -1,4 +1,4 @@
-import { isBetter, type Mode } from '../checkpoint/monitor.ts';
+import { compareScores, type Mode } from '../checkpoint/monitor.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { type CheckpointSummary, type FileState, oldestFirst } from './summary.ts';
 
@@ -187,11 +187,7 @@ function bySave(scored: readonly Scored[]): Scored[] {
 }
 
 function bestFirst(a: Scored, b: Scored): number {
-  if (isBetter(a.mode, a.score, b.score)) return -1;
-  if (isBetter(a.mode, b.score, a.score)) return 1;
-  // NaN is worse than anything.
-  const worse = Number(Number.isNaN(a.score)) - Number(Number.isNaN(b.score));
-  return worse || oldestFirst(a.checkpoint, b.checkpoint);
+  return compareScores(a.mode, a.score, b.score) || oldestFirst(a.checkpoint, b.checkpoint);
 }
 
 function ofKind(

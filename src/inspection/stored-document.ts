@@ -1,3 +1,4 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { scoreOf } from '../checkpoint/monitor.ts';
 import { type MonitorRule, ruleOfStateKey } from '../checkpoint/state.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
@@ -98,16 +99,6 @@ function measuredFor(document: JsonObject, { stateKey }: StoredName): Score | un
 
 function ruleOf(stateKey: string | undefined): MonitorRule | undefined {
   return stateKey === undefined ? undefined : ruleOfStateKey(stateKey);
-}
-
-/** The part of a path behind its last `/`. */
-export function lastPart(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
-}
-
-/** The folder that a path lies in; `''` above the root. */
-export function folderOf(path: string): string {
-  return path.slice(0, Math.max(0, path.length - lastPart(path).length - 1));
 }
 
 /** A value as an object; undefined when it is anything else. */

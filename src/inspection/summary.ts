@@ -1,10 +1,9 @@
-import { isBetter, type Mode } from '../checkpoint/monitor.ts';
+import { folderOf, lastPart } from '../checkpoint/folder.ts';
+import { compareScores, type Mode } from '../checkpoint/monitor.ts';
 import { CheckpointFileError, type HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import {
   countIn,
-  folderOf,
-  lastPart,
   metricsIn,
   nameAt,
   namesIn,
@@ -168,10 +167,8 @@ export function ranked(files: readonly UnrankedSummary[]): readonly CheckpointSu
 }
 
 function bestFirst(a: UnrankedSummary, b: UnrankedSummary): number {
-  const [left, right, mode] = [a.score ?? Number.NaN, b.score ?? Number.NaN, a.mode ?? 'min'];
-  if (isBetter(mode, left, right)) return -1;
-  if (isBetter(mode, right, left)) return 1;
-  return oldestFirst(a, b);
+  const order = compareScores(a.mode ?? 'min', a.score ?? Number.NaN, b.score ?? Number.NaN);
+  return order || oldestFirst(a, b);
 }
 
 /** By the folder that each was saved in, in the order in which the folders come. */

@@ -1,3 +1,4 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
@@ -62,7 +63,7 @@ async function* checkpointsIn(
   { path: folder, depth }: CheckpointFolder,
 ): AsyncGenerator<string> {
   for await (const { path, kind } of storage.list(folder)) {
-    const name = path.slice(path.lastIndexOf('/') + 1);
+    const name = lastPart(path);
     if (kind === 'folder') {
       if (depth > 0 && !name.startsWith('.')) {
         yield* checkpointsIn(storage, { path, depth: depth - 1 });

@@ -1,3 +1,4 @@
+import { basename } from 'node:path/posix';
 import {
   type FileHistory,
   type History,
@@ -7,7 +8,7 @@ import {
 } from '../../inspection/index.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { age, type Cell, lastPart, number, pairs, printable, table } from '../render.ts';
+import { age, type Cell, number, pairs, printable, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -124,7 +125,7 @@ function monitorOf(events: readonly HistoryEvent[]): string {
 }
 
 function fileCell(events: readonly HistoryEvent[], there: ReadonlySet<string>): Cell {
-  const names = events.flatMap(({ path }) => (path === null ? [] : lastPart(path)));
+  const names = events.flatMap(({ path }) => (path === null ? [] : basename(path)));
   const isThere = events[0]?.kind === 'saved' && there.has(names[0] ?? '');
   return { text: names.join(', '), style: isThere ? 'bold' : undefined };
 }
@@ -147,7 +148,7 @@ function fileText(history: FileHistory, path: string, { paint, now }: Terminal):
   }
   if (fate?.replacedBy) {
     const { path: by } = fate.replacedBy;
-    rows.push(['made room for', `${lastPart(by ?? '')}${scoreText(fate.replacedBy)}`]);
+    rows.push(['made room for', `${basename(by ?? '')}${scoreText(fate.replacedBy)}`]);
   }
   rows.push(['now', nowText(history)]);
   if (source === 'files')
