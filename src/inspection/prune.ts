@@ -1,6 +1,6 @@
-import { isInside } from '../checkpoint/folder.ts';
 import { CheckpointFileError, HighwaterError, MisconfigurationError } from '../errors.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
 import { listCheckpoints } from './list.ts';
@@ -106,10 +106,13 @@ async function remove(
   { checkpoint, reason }: PruneStep,
 ): Promise<string | undefined> {
   const { path, sizeBytes, savedAt, epoch, globalStep } = checkpoint;
-  if (!isInside(folder, path)) {
-    throw new MisconfigurationError(`prune: '${path}' is not inside '${folder}'.`, {
-      details: { path, folder },
-    });
+  if (!(await isContained(storage, folder, path))) {
+    throw new MisconfigurationError(
+      `prune: '${path}' is not inside '${folder}', or a link leads there.`,
+      {
+        details: { path, folder },
+      },
+    );
   }
   try {
     const entry = await storage.stat(path);
