@@ -4,7 +4,8 @@
  * | code | class | meaning |
  * | --- | --- | --- |
  * | `MISCONFIGURATION` | {@link MisconfigurationError} | an option or a call that cannot be right; thrown before any effect |
- * | `CHECKPOINT_INVALID` | {@link CheckpointFileError} | a file that is not a whole checkpoint: truncated, damaged or foreign |
+ * | `CHECKPOINT_INVALID` | {@link CheckpointFileError} | a file that is not a whole checkpoint: truncated or damaged |
+ * | `CHECKPOINT_FOREIGN` | {@link CheckpointFileError} | a file of another format, by its first bytes: a zip archive of PyTorch or Lightning |
  * | `CHECKPOINT_VERSION` | {@link CheckpointFileError} | written by a newer format than this version of Highwater reads |
  * | `CHECKPOINT_MISMATCH` | {@link CheckpointMismatchError} | a whole checkpoint that does not fit this module |
  * | `CHECKPOINT_NOT_FOUND` | {@link HighwaterError} | `ckptPath` names nothing |
@@ -15,8 +16,7 @@
  */
 export type ErrorCode =
   | 'MISCONFIGURATION'
-  | 'CHECKPOINT_INVALID'
-  | 'CHECKPOINT_VERSION'
+  | CheckpointFileErrorCode
   | 'CHECKPOINT_MISMATCH'
   | 'CHECKPOINT_NOT_FOUND'
   | 'TENSOR_NOT_FOUND'
@@ -24,6 +24,12 @@ export type ErrorCode =
   | 'HOOK_FAILED'
   | 'STRATEGY_FAILED'
   | `STORAGE_${Uppercase<StorageErrorKind>}`;
+
+/** What is the matter with a file: see {@link ErrorCode}. */
+export type CheckpointFileErrorCode =
+  | 'CHECKPOINT_INVALID'
+  | 'CHECKPOINT_FOREIGN'
+  | 'CHECKPOINT_VERSION';
 
 export type ErrorDetails = Readonly<Record<string, unknown>>;
 
@@ -61,13 +67,14 @@ export class MisconfigurationError extends HighwaterError {
  */
 export class CheckpointFileError extends HighwaterError {
   override readonly name: string = 'CheckpointFileError';
+  declare readonly code: CheckpointFileErrorCode;
   readonly byteOffset: number | undefined;
 
   constructor(
     message: string,
     options: HighwaterErrorOptions & {
       readonly byteOffset?: number | undefined;
-      readonly code?: 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION';
+      readonly code?: CheckpointFileErrorCode;
     } = {},
   ) {
     super(options.code ?? 'CHECKPOINT_INVALID', message, options);

@@ -27,6 +27,16 @@ export function pathInFolder(folder: string | undefined, name: string): string {
   return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
 }
 
+/** The part of a path behind its last `/`. */
+export function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** The folder that a path lies in; `''` above the root. */
+export function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.length - lastPart(path).length - 1));
+}
+
 interface ResolvedPath {
   /** `''`, `c:` or `s3://bucket`. */
   readonly root: string;

@@ -22,6 +22,13 @@ export function isBetter(mode: Mode, value: number, than: number): boolean {
   return mode === 'min' ? value < than : value > than;
 }
 
+/** Orders scores, the best first and NaN last; 0 for equals, whose order is for the caller to settle. */
+export function compareScores(mode: Mode, a: number, b: number): number {
+  if (isBetter(mode, a, b)) return -1;
+  if (isBetter(mode, b, a)) return 1;
+  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}
+
 /** The worst possible value: +∞ when low is good, −∞ when high is good. */
 export function worstValue(mode: Mode): number {
   return mode === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;

@@ -20,7 +20,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 /** Codes of errors that say something about a file, rather than that nothing could be found out. */
-const FINDINGS: ReadonlySet<unknown> = new Set(['CHECKPOINT_INVALID', 'CHECKPOINT_VERSION']);
+const FINDINGS: ReadonlySet<unknown> = new Set([
+  'CHECKPOINT_INVALID',
+  'CHECKPOINT_FOREIGN',
+  'CHECKPOINT_VERSION',
+]);
 
 /** Runs one command line, without the program's name. Never throws: what went wrong is told. */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<ExitCode> {

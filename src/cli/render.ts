@@ -190,8 +190,3 @@ function barOf(columns: number, isVisible: boolean): string {
 export function indented(text: string): string {
   return text.replaceAll(/^/gm, '  ');
 }
-
-/** The part of a path behind its last `/`. */
-export function lastPart(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
-}

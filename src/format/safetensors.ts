@@ -10,6 +10,20 @@ const LENGTH_BYTES = 8;
 /** The longest header in bytes, without its length: the limit of the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
 
+/** What sound files of other formats begin with, none of which is the length of a header. */
+const OTHER_FORMATS: readonly (readonly [start: readonly number[], what: string])[] = [
+  [
+    [0x50, 0x4b, 0x03, 0x04],
+    'a zip archive, as PyTorch and Lightning write: turn it into a checkpoint with ' +
+      "'highwater import', or importTorch from 'highwater/torch'",
+  ],
+  [
+    [0x80, 0x02, 0x8a, 0x0a],
+    'a pickle, as PyTorch wrote before 1.6: load it in Python and save it again with torch.save',
+  ],
+  [[0x89, 0x48, 0x44, 0x46], 'an HDF5 file, as Keras writes'],
+];
+
 /** The key of a header that is no tensor. */
 const METADATA_KEY = '__metadata__';
 
@@ -110,20 +124,25 @@ function checkNames(tensors: readonly TensorSpec[], metadata: object): void {
  *
  * @param start the first 8 bytes of the file, or more; fewer only when the file has fewer.
  * @throws CheckpointFileError (`CHECKPOINT_INVALID`) for a file of less than 8 bytes, a header of more
- * than 100,000,000 bytes, and one that goes on after the file ends (`byteOffset` is then its size).
+ * than 100,000,000 bytes, and one that goes on after the file ends (`byteOffset` is then its size);
+ * `CHECKPOINT_FOREIGN` for what begins as a file of PyTorch or Keras.
  */
 export function headerSizeBytes(start: Uint8Array, fileSizeBytes: number): number {
   const givenBytes = Math.min(start.length, fileSizeBytes);
   if (givenBytes < LENGTH_BYTES) refuse('the file ends in its first 8 bytes', givenBytes);
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
-    const isZip = start[0] === 0x50 && start[1] === 0x4b;
+    const [, other] =
+      OTHER_FORMATS.find(([bytes]) => bytes.every((byte, i) => start[i] === byte)) ?? [];
+    if (other !== undefined) {
+      throw new CheckpointFileError(`not a safetensors file: this is ${other}`, {
+        code: 'CHECKPOINT_FOREIGN',
+        byteOffset: 0,
+      });
+    }
     refuse(
-      isZip
-        ? 'this is a zip archive, as PyTorch and Lightning write: turn it into a checkpoint with ' +
-            "'highwater import', or importTorch from 'highwater/torch'"
-        : `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
-            'this is no safetensors file, or its start is damaged',
+      `the header claims ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed: ` +
+        'this is no safetensors file, or its start is damaged',
       0,
     );
   }

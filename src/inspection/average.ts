@@ -1,12 +1,14 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { CheckpointMismatchError, MisconfigurationError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { publishContent } from '../saving/publish.ts';
+import { VERSION } from '../version.ts';
 import { openAt } from './open.ts';
 import { placeOf, refuseTaken, type StorageOptions } from './place.ts';
-import { countIn, lastPart } from './stored-document.ts';
+import { countIn } from './stored-document.ts';
 
 /** How checkpoints are averaged. */
 export interface AverageOptions extends StorageOptions {
@@ -65,12 +67,12 @@ export async function averageCheckpoints(
     journal: [],
     isAwaited: true,
   };
-  const { version, hyperParameters, engine } = first.document ?? {};
+  const { hyperParameters, engine } = first.document ?? {};
   const document = {
     epoch: newest?.epoch,
     globalStep: newest?.globalStep,
     sequence: newest?.sequence,
-    version,
+    version: VERSION,
     hyperParameters,
     engine,
     averageOf: readers.map((reader) => lastPart(reader.path)),

@@ -1,6 +1,7 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { ruleOfStateKey } from '../checkpoint/state.ts';
 import { decodeJson, type JsonObject } from '../format/json.ts';
-import { countIn, lastPart, objectOf } from './stored-document.ts';
+import { countIn, objectOf } from './stored-document.ts';
 
 /** One thing that happened to the checkpoints of a run. */
 export interface HistoryEvent {
@@ -68,14 +69,43 @@ function eventIn(line: string): HistoryEvent | undefined {
 }
 
 /**
- * What became of a file, by the events of its run; undefined when they do not mention it. A folder may have
- * moved since: a path that is not mentioned stands for one with the same last part.
+ * Finds the path by which the events of a folder tell of a file in it; undefined when they do not. The folder
+ * may have moved since: then it is the path that ends as the file's does from the folder on. Of several the
+ * shortest: the others lie in folders below. Two of one length are two folders, of which nobody knows which is meant.
  */
-export function fateOf(events: readonly HistoryEvent[], path: string): FileFate | undefined {
-  const mentioned = events.some((event) => event.path === path)
-    ? path
-    : events.find((event) => event.path !== null && lastPart(event.path) === lastPart(path))?.path;
-  if (mentioned === undefined || mentioned === null) return undefined;
+export function mentionsIn(
+  events: readonly HistoryEvent[],
+  folder: string,
+): (path: string) => string | undefined {
+  const byName = new Map<string, Set<string>>();
+  for (const { path } of events) {
+    if (path === null) continue;
+    const name = lastPart(path);
+    const paths = byName.get(name);
+    if (paths === undefined) byName.set(name, new Set([path]));
+    else paths.add(path);
+  }
+  return (path) => {
+    const paths = byName.get(lastPart(path));
+    if (paths === undefined || paths.has(path)) return paths && path;
+    const inFolder = path.slice(folder.length);
+    const depthOf = (mentioned: string): number => mentioned.split('/').length;
+    const [first, second] = [...paths]
+      .filter((mentioned) => mentioned.endsWith(inFolder))
+      .sort((a, b) => depthOf(a) - depthOf(b));
+    const isOne = second === undefined || depthOf(first ?? '') < depthOf(second);
+    return isOne ? first : undefined;
+  };
+}
+
+/** What became of a file of a folder, by the events there; undefined when they do not mention it. */
+export function fateOf(
+  events: readonly HistoryEvent[],
+  folder: string,
+  path: string,
+): FileFate | undefined {
+  const mentioned = mentionsIn(events, folder)(path);
+  if (mentioned === undefined) return undefined;
   const last = (kind: HistoryEvent['kind']): number =>
     events.findLastIndex((event) => event.kind === kind && event.path === mentioned);
   const [savedAt, removedAt] = [last('saved'), last('removed')];

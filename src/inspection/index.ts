@@ -1,3 +1,4 @@
+export { compareScores } from '../checkpoint/monitor.ts';
 export { type AverageOptions, type AverageOutcome, averageCheckpoints } from './average.ts';
 export {
   type Difference,
@@ -23,7 +24,7 @@ export { type FolderPlan, type PruneOutcome, planPrune, prune } from './prune.ts
 export type { PrunePlan, PruneRules, PruneStep } from './prune-plan.ts';
 export { type FileHistory, type History, readFileHistory, readHistory } from './read-history.ts';
 export type { Score, StoredMetric, StoredName } from './stored-document.ts';
-export type { CheckpointSummary, FileState } from './summary.ts';
+export { type CheckpointSummary, type FileState, groupedByFolder } from './summary.ts';
 export type { TensorDifference } from './tensor-difference.ts';
 export type { TensorInfo } from './tensor-info.ts';
 export type { Histogram, TensorStatistics } from './tensor-statistics.ts';

@@ -69,7 +69,8 @@ const GROUPS: readonly TensorGroup[] = ['model', 'optimizer', 'gradient', 'rng',
  * file is.
  *
  * @param path a path or a `file:` URL.
- * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
+ * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_FOREIGN`, `CHECKPOINT_VERSION`) saying which byte is
+ * wrong;
  * HighwaterError (`CHECKPOINT_NOT_FOUND`); StorageError.
  */
 export async function inspect(

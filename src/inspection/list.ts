@@ -1,3 +1,4 @@
+import { folderOf, lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
@@ -5,7 +6,6 @@ import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { JOURNAL_FOLDER } from '../saving/journal.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { folderOf, lastPart } from './stored-document.ts';
 import {
   bareSummary,
   type CheckpointSummary,
@@ -37,13 +37,28 @@ export interface CheckpointListing {
  *
  * @param folder a path or a `file:` URL.
  * @throws StorageError (`STORAGE_NOTFOUND`, `STORAGE_NOTAFOLDER`, `STORAGE_PERMISSION`…) when the folder
- * cannot be listed. A file that cannot be read is listed with its `state` and `problem`.
+ * cannot be listed. A file that cannot be read, and a folder below that cannot be listed, are listed with their
+ * `state` and `problem`.
  */
 export async function listCheckpoints(
   folder: string | URL,
   options: StorageOptions = {},
 ): Promise<CheckpointListing> {
   const { storage, path } = await placeOf(folder, options);
+  const { checkpoints } = await survey(storage, path);
+  return { folder: path, checkpoints };
+}
+
+/** What one walk over a folder and those below it finds. */
+export interface Survey {
+  /** As in a {@link CheckpointListing}. */
+  readonly checkpoints: readonly CheckpointSummary[];
+  /** The folders that may have a journal, by path. */
+  readonly journalFolders: readonly string[];
+}
+
+/** See {@link listCheckpoints}. */
+export async function survey(storage: Storage, path: string): Promise<Survey> {
   await checkFolder(storage, path);
   const found: UnrankedSummary[] = [];
   const journalFolders = new Set<string>();
@@ -62,7 +77,7 @@ export async function listCheckpoints(
   const checkpoints = [...byFolder.keys()]
     .sort()
     .flatMap((folder) => ranked((byFolder.get(folder) ?? []).sort(oldestFirst)));
-  return { folder: path, checkpoints };
+  return { checkpoints, journalFolders: [...journalFolders].sort() };
 }
 
 /** Names may make folders: then their callback saves further up, where its journal is. */
@@ -83,15 +98,21 @@ async function checkFolder(storage: Storage, path: string): Promise<void> {
   }
 }
 
+/** What a walk comes upon. */
+export interface FoundEntry extends StorageEntry {
+  /** Of a folder that cannot be listed: why. */
+  readonly problem?: string;
+}
+
 /**
- * The files that may be checkpoints, links to files among them. The folders that turn out to hold a journal are
- * added to `journalFolders`.
+ * The files that may be checkpoints, links to files among them, and the folders below that cannot be listed. The
+ * folders that turn out to hold a journal are added to `journalFolders`.
  */
 export async function* filesBelow(
   storage: Storage,
   folder: string,
   journalFolders?: Set<string>,
-): AsyncGenerator<StorageEntry> {
+): AsyncGenerator<FoundEntry> {
   for await (const entry of storage.list(folder)) {
     const name = lastPart(entry.path);
     if (entry.kind !== 'folder') {
@@ -99,7 +120,13 @@ export async function* filesBelow(
     } else if (name === JOURNAL_FOLDER) {
       journalFolders?.add(folder);
     } else if (!name.startsWith('.') && name !== 'node_modules') {
-      yield* filesBelow(storage, entry.path, journalFolders);
+      try {
+        yield* filesBelow(storage, entry.path, journalFolders);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        // It may have gone meanwhile.
+        if (error.kind !== 'NotFound') yield { ...entry, problem: error.message };
+      }
     }
   }
 }
@@ -107,8 +134,9 @@ export async function* filesBelow(
 /** Undefined for a file that went away meanwhile, and for a link to a folder. */
 async function summarize(
   storage: Storage,
-  entry: StorageEntry,
+  entry: FoundEntry,
 ): Promise<UnrankedSummary | undefined> {
+  if (entry.problem !== undefined) return bareSummary(entry, 'unreadable', entry.problem);
   try {
     return summaryOf(entry, await documentOf(storage, entry));
   } catch (error) {

@@ -1,12 +1,12 @@
-import { isBetter, type Mode } from '../checkpoint/monitor.ts';
+import { compareScores, type Mode } from '../checkpoint/monitor.ts';
 import { MisconfigurationError } from '../errors.ts';
-import { type CheckpointSummary, oldestFirst } from './summary.ts';
+import { type CheckpointSummary, type FileState, oldestFirst } from './summary.ts';
 
 /** Which checkpoints of each folder stay. At least one of the first three must be given. */
 export interface PruneRules {
-  /** The best n saves, by score. */
+  /** The best n saves, by score; of whole checkpoints and of weights alone as many each. */
   readonly keepTop?: number | undefined;
-  /** The newest n saves. */
+  /** The newest n saves; of whole checkpoints and of weights alone as many each. */
   readonly keepLast?: number | undefined;
   /** All that were saved less long ago than this, in milliseconds. */
   readonly olderThanMs?: number | undefined;
@@ -29,8 +29,12 @@ export interface PrunePlan {
   readonly remove: readonly PruneStep[];
 }
 
+/** The files that pruning may remove. */
+const KINDS = ['whole', 'weights only'] as const satisfies readonly FileState[];
+
 /**
- * Decides which checkpoints of one folder stay. Pure. Several names of one save count once. Only files that
+ * Decides which checkpoints of one folder stay. Pure. Several names of one save count once. Weights alone never
+ * take the place of what training can go on from: each kind has its own best and newest. Only files that
  * Highwater wrote and can read are ever removed; what a kept link leads to stays; and the last whole checkpoint
  * (without any: the last weights) stays, whatever the rules say.
  *
@@ -44,7 +48,7 @@ export function decidePrune(
   nowMs: number,
 ): PrunePlan {
   checkRules(rules);
-  const own = checkpoints.filter(({ state }) => state === 'whole' || state === 'weights only');
+  const own = checkpoints.filter(({ state }) => KINDS.some((kind) => kind === state));
   const reasons = new Map<CheckpointSummary, string>();
   const keep = (checkpoint: CheckpointSummary, reason: string): void => {
     if (!reasons.has(checkpoint)) reasons.set(checkpoint, reason);
@@ -54,9 +58,11 @@ export function decidePrune(
     if (!isOwn.has(checkpoint)) keep(checkpoint, `${checkpoint.state}: left alone`);
   }
   for (const [checkpoint, place] of best(own, rules)) keep(checkpoint, place);
-  newest(own, rules.keepLast ?? 0).forEach((checkpoint, i) => {
-    keep(checkpoint, i === 0 ? 'newest' : 'among the newest');
-  });
+  for (const kind of KINDS) {
+    newest(ofKind(own, kind), rules.keepLast ?? 0).forEach((checkpoint, i) => {
+      keep(checkpoint, i === 0 ? 'newest' : 'among the newest');
+    });
+  }
   for (const checkpoint of own) {
     const ageMs = nowMs - Date.parse(checkpoint.savedAt);
     if (rules.olderThanMs !== undefined && ageMs < rules.olderThanMs) keep(checkpoint, 'too young');
@@ -118,12 +124,18 @@ function best(
   const { keepTop = 0 } = rules;
   if (keepTop === 0 || own.length === 0) return [];
   const scored = scoresOf(own, rules);
-  return [...new Set(scored.map(({ monitor }) => monitor))].flatMap((by) => {
-    const ranking = bySave(scored.filter(({ monitor }) => monitor === by)).sort(bestFirst);
-    return ranking
-      .slice(0, keepTop)
-      .map(({ checkpoint }, i) => [checkpoint, `${ordinal(i + 1)} by ${by}`] as const);
-  });
+  const monitors = [...new Set(scored.map(({ monitor }) => monitor))];
+  return KINDS.flatMap((kind) =>
+    monitors.flatMap((by) => {
+      const rivals = scored.filter(
+        ({ checkpoint, monitor }) => checkpoint.state === kind && monitor === by,
+      );
+      return bySave(rivals)
+        .sort(bestFirst)
+        .slice(0, keepTop)
+        .map(({ checkpoint }, i) => [checkpoint, `${ordinal(i + 1)} by ${by}`] as const);
+    }),
+  );
 }
 
 function scoresOf(own: readonly CheckpointSummary[], { by, mode }: PruneRules): readonly Scored[] {
@@ -175,11 +187,14 @@ function bySave(scored: readonly Scored[]): Scored[] {
 }
 
 function bestFirst(a: Scored, b: Scored): number {
-  if (isBetter(a.mode, a.score, b.score)) return -1;
-  if (isBetter(a.mode, b.score, a.score)) return 1;
-  // NaN is worse than anything.
-  const worse = Number(Number.isNaN(a.score)) - Number(Number.isNaN(b.score));
-  return worse || oldestFirst(a.checkpoint, b.checkpoint);
+  return compareScores(a.mode, a.score, b.score) || oldestFirst(a.checkpoint, b.checkpoint);
+}
+
+function ofKind(
+  own: readonly CheckpointSummary[],
+  kind: (typeof KINDS)[number],
+): readonly CheckpointSummary[] {
+  return own.filter(({ state }) => state === kind);
 }
 
 /** The newest saves, the newest first; of the names of a save the last file, if there is one. */
@@ -203,7 +218,7 @@ function keepOneWhole(
   keep: (checkpoint: CheckpointSummary, reason: string) => void,
   kept: ReadonlyMap<CheckpointSummary, string>,
 ): void {
-  const whole = own.filter(({ state }) => state === 'whole');
+  const whole = ofKind(own, 'whole');
   const [kind, name] = whole.length > 0 ? [whole, 'whole checkpoint'] : [own, 'weights'];
   if (kind.some((checkpoint) => kept.has(checkpoint))) return;
   const [last] = newest(kind, 1);

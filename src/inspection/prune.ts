@@ -1,6 +1,6 @@
-import { isInside } from '../checkpoint/folder.ts';
 import { CheckpointFileError, HighwaterError, MisconfigurationError } from '../errors.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
+import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
 import { listCheckpoints } from './list.ts';
@@ -36,13 +36,17 @@ export async function planPrune(
 ): Promise<readonly FolderPlan[]> {
   const { checkpoints } = await listCheckpoints(folder, options);
   const nowMs = Date.now();
-  const plans = [...groupedByFolder(checkpoints)].map(([place, inside]) => ({
-    folder: place,
-    ...decidePrune(inside, rules, nowMs),
-  }));
   // Rules that make no sense are refused in an empty folder too.
-  if (plans.length === 0) decidePrune([], rules, nowMs);
-  return plans;
+  decidePrune([], rules, nowMs);
+  return [...groupedByFolder(checkpoints)].map(([place, inside]) => {
+    try {
+      return { folder: place, ...decidePrune(inside, rules, nowMs) };
+    } catch (error) {
+      if (!(error instanceof MisconfigurationError)) throw error;
+      const details = { ...error.details, folder: place };
+      throw new MisconfigurationError(`'${place}': ${error.message}`, { details });
+    }
+  });
 }
 
 /**
@@ -102,10 +106,13 @@ async function remove(
   { checkpoint, reason }: PruneStep,
 ): Promise<string | undefined> {
   const { path, sizeBytes, savedAt, epoch, globalStep } = checkpoint;
-  if (!isInside(folder, path)) {
-    throw new MisconfigurationError(`prune: '${path}' is not inside '${folder}'.`, {
-      details: { path, folder },
-    });
+  if (!(await isContained(storage, folder, path))) {
+    throw new MisconfigurationError(
+      `prune: '${path}' is not inside '${folder}', or a link leads there.`,
+      {
+        details: { path, folder },
+      },
+    );
   }
   try {
     const entry = await storage.stat(path);

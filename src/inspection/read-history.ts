@@ -1,10 +1,10 @@
+import { folderOf } from '../checkpoint/folder.ts';
 import { HighwaterError } from '../errors.ts';
 import { journalPath } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
-import { type FileFate, fateOf, type HistoryEvent, parseJournal } from './history.ts';
-import { listCheckpoints } from './list.ts';
+import { type FileFate, fateOf, type HistoryEvent, mentionsIn, parseJournal } from './history.ts';
+import { survey } from './list.ts';
 import { placeOf, type StorageOptions } from './place.ts';
-import { folderOf, lastPart } from './stored-document.ts';
 import { type CheckpointSummary, groupedByFolder, oldestFirst } from './summary.ts';
 
 /** More of a journal than this is not read: Highwater's own are trimmed to less. In bytes. */
@@ -17,11 +17,14 @@ const MOST_LEVELS = 8;
 export interface History {
   /** As its storage takes it. */
   readonly folder: string;
-  /** Where the events come from: the journal, or, without one, what the files that are there say. */
+  /**
+   * Where the events come from: the journal, and of checkpoints that it does not say were saved what they say
+   * themselves; or, without one, what the files that are there say.
+   */
   readonly source: 'journal' | 'files';
   /** In the order in which they happened. */
   readonly events: readonly HistoryEvent[];
-  /** The checkpoints that are there now, by {@link listCheckpoints}. */
+  /** The checkpoints that are there now, as in a listing. */
   readonly checkpoints: readonly CheckpointSummary[];
 }
 
@@ -35,7 +38,7 @@ export interface FileHistory extends History {
 
 /**
  * What happened in a folder of checkpoints and in those below it: one history for each folder that has a
- * journal or, when none has one, for each that has checkpoints.
+ * journal or, without one, checkpoints; by folder.
  *
  * @throws StorageError when the folder cannot be listed.
  */
@@ -44,21 +47,49 @@ export async function readHistory(
   options: StorageOptions = {},
 ): Promise<readonly History[]> {
   const { storage, path } = await placeOf(folder, options);
-  const { checkpoints } = await listCheckpoints(path, { storage });
-  const found: History[] = [];
-  for await (const place of foldersBelow(storage, path)) {
-    const events = await journalIn(storage, place);
-    if (events === undefined) continue;
-    const inside = checkpoints.filter((checkpoint) => checkpoint.path.startsWith(`${place}/`));
-    found.push({ folder: place, source: 'journal', events, checkpoints: inside });
+  const { checkpoints, journalFolders } = await survey(storage, path);
+  const byFolder = groupedByFolder(checkpoints);
+  const histories: History[] = [];
+  for (const place of [...new Set([...byFolder.keys(), ...journalFolders])].sort()) {
+    const inside = byFolder.get(place) ?? [];
+    const journal = await journalIn(storage, place);
+    if (journal !== undefined) {
+      const events = withUnmentioned(journal, place, inside);
+      histories.push({ folder: place, source: 'journal', events, checkpoints: inside });
+    } else if (inside.length > 0) {
+      const events = eventsOf(inside);
+      histories.push({ folder: place, source: 'files', events, checkpoints: inside });
+    }
   }
-  if (found.length > 0) return found.sort((a, b) => (a.folder < b.folder ? -1 : 1));
-  return [...groupedByFolder(checkpoints)].map(([place, inside]) => ({
-    folder: place,
-    source: 'files' as const,
-    events: eventsOf(inside),
-    checkpoints: inside,
-  }));
+  return histories;
+}
+
+/**
+ * The events of a journal, and among them, by the time, the saves of checkpoints that are there without a word of it:
+ * the journal is younger than they are, has been cut, or something else has written them.
+ */
+function withUnmentioned(
+  journal: readonly HistoryEvent[],
+  folder: string,
+  checkpoints: readonly CheckpointSummary[],
+): readonly HistoryEvent[] {
+  const mentionOf = mentionsIn(
+    journal.filter(({ kind }) => kind === 'saved'),
+    folder,
+  );
+  const saves = eventsOf(
+    checkpoints.filter(
+      ({ path, globalStep }) => globalStep !== null && mentionOf(path) === undefined,
+    ),
+  );
+  const timeOf = ({ at }: HistoryEvent): number => Date.parse(at ?? '');
+  let next = 0;
+  const merged = journal.flatMap((event) => {
+    const first = next;
+    while (next < saves.length && timeOf(saves[next] as HistoryEvent) < timeOf(event)) next++;
+    return [...saves.slice(first, next), event];
+  });
+  return [...merged, ...saves.slice(next)];
 }
 
 /**
@@ -77,7 +108,7 @@ export async function readFileHistory(
   const [history] = isThere
     ? (await readHistory(folder, { storage })).filter((found) => found.folder === folder)
     : [];
-  const fate = history === undefined ? undefined : fateOf(history.events, path);
+  const fate = history === undefined ? undefined : fateOf(history.events, folder, path);
   const checkpoint = history?.checkpoints.find((found) => found.path === path);
   if (history === undefined || (fate === undefined && checkpoint === undefined)) {
     throw new HighwaterError(
@@ -110,19 +141,10 @@ async function journalIn(
   return parseJournal(new TextDecoder().decode(bytes));
 }
 
-async function* foldersBelow(storage: Storage, folder: string): AsyncGenerator<string> {
-  yield folder;
-  for await (const { path, kind } of storage.list(folder)) {
-    const name = lastPart(path);
-    if (kind === 'folder' && !name.startsWith('.') && name !== 'node_modules') {
-      yield* foldersBelow(storage, path);
-    }
-  }
-}
-
 /** That they were saved is all that files can tell. */
 function eventsOf(checkpoints: readonly CheckpointSummary[]): readonly HistoryEvent[] {
-  return [...checkpoints].sort(oldestFirst).map((checkpoint) => ({
+  const readable = checkpoints.filter(({ state }) => state !== 'unreadable');
+  return readable.sort(oldestFirst).map((checkpoint) => ({
     kind: 'saved' as const,
     at: checkpoint.savedAt,
     epoch: checkpoint.epoch,

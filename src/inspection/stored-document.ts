@@ -1,3 +1,5 @@
+import { lastPart } from '../checkpoint/folder.ts';
+import { scoreOf } from '../checkpoint/monitor.ts';
 import { type MonitorRule, ruleOfStateKey } from '../checkpoint/state.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 
@@ -66,38 +68,37 @@ export function metricsIn(document: JsonObject): readonly StoredMetric[] {
 }
 
 /**
- * The score of the weights in a checkpoint: what it was ranked by under this name, else under another name of
- * the same save, else the metric that its callback monitors, if it was measured on these weights.
+ * The score of the weights in a checkpoint: what it was ranked by under this name, else the metric that its
+ * callback monitors, if it was measured on these weights, else what another name of the same save was ranked by,
+ * which may be another callback's.
  */
 export function scoreIn(document: JsonObject, name: StoredName | undefined): Score | undefined {
-  const names = namesIn(document);
-  for (const { score, stateKey } of name === undefined ? names : [name, ...names]) {
-    const rule = ruleOf(stateKey);
-    if (score !== undefined && rule?.monitor !== undefined) {
-      return { monitor: rule.monitor, mode: rule.mode, value: score };
-    }
+  const own = name === undefined ? undefined : (rankedBy(name) ?? measuredFor(document, name));
+  if (own !== undefined) return own;
+  for (const other of namesIn(document)) {
+    const score = rankedBy(other);
+    if (score !== undefined) return score;
   }
-  const rule = ruleOf(name?.stateKey);
+  return undefined;
+}
+
+function rankedBy({ score, stateKey }: StoredName): Score | undefined {
+  const { monitor, mode } = ruleOf(stateKey) ?? {};
+  if (score === undefined || monitor === undefined || mode === undefined) return undefined;
+  return { monitor, mode, value: score };
+}
+
+function measuredFor(document: JsonObject, { stateKey }: StoredName): Score | undefined {
+  const { monitor, mode } = ruleOf(stateKey) ?? {};
   const measured = metricsIn(document).find(
-    (metric) =>
-      metric.name === rule?.monitor && metric.loggedFor === countIn(document, 'globalStep'),
+    ({ name, loggedFor }) => name === monitor && loggedFor === countIn(document, 'globalStep'),
   );
-  if (rule === undefined || measured === undefined) return undefined;
-  return { monitor: measured.name, mode: rule.mode, value: measured.value };
+  if (mode === undefined || measured === undefined) return undefined;
+  return { monitor: measured.name, mode, value: scoreOf(mode, measured.value) };
 }
 
 function ruleOf(stateKey: string | undefined): MonitorRule | undefined {
   return stateKey === undefined ? undefined : ruleOfStateKey(stateKey);
-}
-
-/** The part of a path behind its last `/`. */
-export function lastPart(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
-}
-
-/** The folder that a path lies in; `''` above the root. */
-export function folderOf(path: string): string {
-  return path.slice(0, Math.max(0, path.length - lastPart(path).length - 1));
 }
 
 /** A value as an object; undefined when it is anything else. */

@@ -1,10 +1,9 @@
-import { isBetter, type Mode } from '../checkpoint/monitor.ts';
+import { folderOf, lastPart } from '../checkpoint/folder.ts';
+import { compareScores, type Mode } from '../checkpoint/monitor.ts';
 import { CheckpointFileError, type HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import {
   countIn,
-  folderOf,
-  lastPart,
   metricsIn,
   nameAt,
   namesIn,
@@ -17,10 +16,11 @@ import {
  *
  * - `whole`: a full checkpoint: training can go on from it
  * - `weights only`: a checkpoint with weights and metadata
- * - `foreign`: a safetensors file that Highwater did not write
+ * - `foreign`: a safetensors file that Highwater did not write, or a file of another format (`problem` says
+ *   which), as PyTorch's
  * - `corrupt`: cut short, damaged, or no safetensors file at all
  * - `newer format`: written by a newer version of Highwater
- * - `unreadable`: the storage does not let it be read
+ * - `unreadable`: the storage does not let it be read; a folder, too, that cannot be listed
  * - `dangling link`: a link to nothing
  */
 export type FileState =
@@ -138,6 +138,7 @@ export function bareSummary(
 /** What an error that came while a file was read says of the file. */
 export function problemState(error: HighwaterError, isLink: boolean): FileState {
   if (error.code === 'CHECKPOINT_VERSION') return 'newer format';
+  if (error.code === 'CHECKPOINT_FOREIGN') return 'foreign';
   if (error instanceof CheckpointFileError) return 'corrupt';
   const isGone = error.code === 'CHECKPOINT_NOT_FOUND' || error.code === 'STORAGE_NOTFOUND';
   return isLink && isGone ? 'dangling link' : 'unreadable';
@@ -166,10 +167,8 @@ export function ranked(files: readonly UnrankedSummary[]): readonly CheckpointSu
 }
 
 function bestFirst(a: UnrankedSummary, b: UnrankedSummary): number {
-  const [left, right, mode] = [a.score ?? Number.NaN, b.score ?? Number.NaN, a.mode ?? 'min'];
-  if (isBetter(mode, left, right)) return -1;
-  if (isBetter(mode, right, left)) return 1;
-  return oldestFirst(a, b);
+  const order = compareScores(a.mode ?? 'min', a.score ?? Number.NaN, b.score ?? Number.NaN);
+  return order || oldestFirst(a, b);
 }
 
 /** By the folder that each was saved in, in the order in which the folders come. */

@@ -40,8 +40,8 @@ export interface VerifyProgress {
  * checksum, a few MiB at a time. Gives each file when it is done, by path. A damaged file does not end it.
  *
  * @param path of a file or a folder, or a `file:` URL.
- * @throws HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is nothing; StorageError when a folder cannot be
- * listed.
+ * @throws HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is nothing; StorageError when the folder cannot be
+ * listed; one below it that cannot be is given as `unreadable`.
  */
 export async function* verify(
   path: string | URL,
@@ -67,6 +67,8 @@ interface FileToVerify {
   readonly path: string;
   readonly sizeBytes: number;
   readonly isLink: boolean;
+  /** Of a folder that cannot be listed: why. */
+  readonly problem?: string | undefined;
 }
 
 async function filesAt(storage: Storage, path: string): Promise<readonly FileToVerify[]> {
@@ -80,8 +82,8 @@ async function filesAt(storage: Storage, path: string): Promise<readonly FileToV
   if (entry.kind === 'file' || (entry.kind === 'link' && !(await leadsToFolder(storage, path)))) {
     return [{ path, sizeBytes: entry.sizeBytes, isLink: entry.kind === 'link' }];
   }
-  for await (const { path: file, sizeBytes, kind } of filesBelow(storage, path)) {
-    found.push({ path: file, sizeBytes, isLink: kind === 'link' });
+  for await (const { path: file, sizeBytes, kind, problem } of filesBelow(storage, path)) {
+    found.push({ path: file, sizeBytes, isLink: kind === 'link', problem });
   }
   return found.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
@@ -97,9 +99,19 @@ async function leadsToFolder(storage: Storage, link: string): Promise<boolean> {
 
 async function verifyFile(
   storage: Storage,
-  { path, sizeBytes, isLink }: FileToVerify,
+  { path, sizeBytes, isLink, problem }: FileToVerify,
   tell: (readBytes: number) => void,
 ): Promise<Verification> {
+  if (problem !== undefined) {
+    return {
+      path,
+      sizeBytes,
+      state: 'unreadable',
+      isSound: false,
+      problems: [problem],
+      tensors: 0,
+    };
+  }
   const problems: string[] = [];
   let state: FileState = 'foreign';
   let tensors = 0;

@@ -1,3 +1,4 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
@@ -47,7 +48,7 @@ export async function exportTfjs(
     );
   }
   const stem = path.slice(0, -'.json'.length);
-  const json = modelJson(reader, weights, `${stem.slice(stem.lastIndexOf('/') + 1)}${SUFFIX}`);
+  const json = modelJson(reader, weights, `${lastPart(stem)}${SUFFIX}`);
   const replace = options.replace ?? false;
   for (const name of [path, stem + SUFFIX]) await refuseTaken({ storage, path: name }, replace);
   await writeFile(storage, stem + SUFFIX, { replace }, (writer) => writeWeights(writer, weights));

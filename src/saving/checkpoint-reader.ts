@@ -48,7 +48,7 @@ export class CheckpointReader {
    * Reads and checks the header, nothing else.
    *
    * @param sizeBytes of the file, when it has just been looked at: saves a look for each file of a long list.
-   * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
+   * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_FOREIGN`, `CHECKPOINT_VERSION`) saying which byte is wrong;
    * HighwaterError (`CHECKPOINT_NOT_FOUND`) when there is no such file.
    */
   static async open(

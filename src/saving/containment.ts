@@ -1,4 +1,4 @@
-import { isInside } from '../checkpoint/folder.ts';
+import { folderOf, isInside } from '../checkpoint/folder.ts';
 import type { Storage } from '../storages/storage.ts';
 
 /**
@@ -12,12 +12,8 @@ export async function isContained(
   path: string,
 ): Promise<boolean> {
   if (!isInside(folder, path) || path.split('/').includes('..')) return false;
-  for (let at = parentOf(path); isInside(folder, at); at = parentOf(at)) {
+  for (let at = folderOf(path); isInside(folder, at); at = folderOf(at)) {
     if ((await storage.stat(at))?.kind === 'link') return false;
   }
   return true;
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/'));
 }

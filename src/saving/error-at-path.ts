@@ -7,7 +7,7 @@ import { CheckpointFileError, StorageError } from '../errors.ts';
 export function atPath(error: unknown, path: string, what: string): unknown {
   if (!(error instanceof CheckpointFileError) || error instanceof StorageError) return error;
   return new CheckpointFileError(`'${path}' cannot be ${what}: ${error.message}`, {
-    code: error.code as 'CHECKPOINT_INVALID' | 'CHECKPOINT_VERSION',
+    code: error.code,
     byteOffset: error.byteOffset,
     details: { ...error.details, path },
     cause: error,

@@ -1,3 +1,4 @@
+import { lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { Storage } from '../storages/storage.ts';
@@ -65,7 +66,7 @@ async function* checkpointsIn(
   { path: folder, depth, extensions }: CheckpointFolder,
 ): AsyncGenerator<string> {
   for await (const { path, kind } of storage.list(folder)) {
-    const name = path.slice(path.lastIndexOf('/') + 1);
+    const name = lastPart(path);
     if (kind === 'folder') {
       if (depth > 0 && !name.startsWith('.')) {
         yield* checkpointsIn(storage, { path, depth: depth - 1, extensions });
@@ -167,7 +168,10 @@ async function openOrSetAside(
   }
 }
 
-/** Only a file that is damaged moves; one that is merely newer than this version stays, and is an error. */
+/**
+ * Only a file that is damaged moves. One of another format is somebody's, and is reported; one that is merely
+ * newer than this version stays, and is an error.
+ */
 async function setAside(
   storage: Storage,
   path: string,
@@ -175,7 +179,11 @@ async function setAside(
   warn: (message: string) => void,
 ): Promise<void> {
   if (isGone(error)) return;
-  if (!(error instanceof CheckpointFileError) || error.code !== 'CHECKPOINT_INVALID') throw error;
+  if (!(error instanceof CheckpointFileError) || error.code === 'CHECKPOINT_VERSION') throw error;
+  if (error.code === 'CHECKPOINT_FOREIGN') {
+    warn(`${error.message}. It is left as it is, and not resumed from.`);
+    return;
+  }
   let aside = `${path}.corrupt`;
   for (let n = 1; (await storage.stat(aside)) !== undefined; n++) aside = `${path}.corrupt-${n}`;
   await storage.rename(path, aside);

@@ -22,7 +22,8 @@ const WEIGHTS: ReadonlySet<StateGroup> = new Set(['model']);
  * `loadWeights(['fc1.kernel'])` just those, and `document` is everything else that it holds.
  *
  * @param path of the file; `~` and `file:` URLs work.
- * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_VERSION`) saying which byte is wrong;
+ * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_FOREIGN`, `CHECKPOINT_VERSION`) saying which byte is
+ * wrong;
  * HighwaterError (`CHECKPOINT_NOT_FOUND`).
  */
 export async function openCheckpoint(

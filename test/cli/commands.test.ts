@@ -17,6 +17,8 @@ beforeAll(async () => {
   mkdirSync(join(root, 'empty'));
   writeFileSync(join(root, 'junk.ckpt'), 'junk');
   writeForeign(join(root, 'theirs.safetensors'), [f32('w', [1, 2])]);
+  mkdirSync(join(root, 'others'));
+  writeFileSync(join(root, 'others/lightning.ckpt'), `PK\x03\x04\0\0\b\b${'\0'.repeat(64)}`);
   const damaged = readFileSync(best);
   damaged[damaged.length - 1] = 0xff;
   mkdirSync(join(root, 'damaged'));
@@ -66,8 +68,7 @@ describe('ls', () => {
   });
 
   it('shows folders as a tree, files of others and broken ones', async () => {
-    const { out, code } = await highwater(['ls', root, '--tree']);
-    expect(code).toBe(0);
+    const { out } = await highwater(['ls', root, '--tree']);
     expect(out).toMatch(/^├─ junk\.ckpt .* corrupt$/m);
     expect(out).toMatch(/^├─ theirs\.safetensors .* foreign$/m);
     expect(out).toMatch(/^└─ run$/m);
@@ -87,6 +88,11 @@ describe('ls', () => {
 
 describe('exit codes', () => {
   it.each<[number, string[], RegExp]>([
+    [0, ['ls', run], /1 best/],
+    [1, ['ls', root], /junk\.ckpt .* corrupt/],
+    [1, ['ls', root, '--json'], /"state": "corrupt"/],
+    [0, ['ls', join(root, 'others')], /lightning\.ckpt .* foreign/],
+    [1, ['show', join(root, 'others/lightning.ckpt')], /zip archive.*highwater import/],
     [0, ['show', best], /written by +Highwater .*, array engine, format 1/],
     [0, ['show', join(root, 'theirs.safetensors')], /w +2 +F32 +8 B/],
     [1, ['show', join(root, 'junk.ckpt')], /cannot be read as a checkpoint/],
@@ -101,7 +107,7 @@ describe('exit codes', () => {
     ],
     [0, ['verify', run], /all whole: 3 files/],
     [0, ['verify', join(root, 'theirs.safetensors')], /foreign, has no checksums/],
-    [1, ['verify', root], /2 of 6 not whole/],
+    [1, ['verify', root], /3 of 7 not whole/],
     [1, ['verify', join(root, 'damaged')], /corrupt .*\n {4}.*tensor 'weight'/],
     [0, ['verify', join(root, 'empty')], /No checkpoints to verify/],
     [2, ['verify', join(root, 'nothing')], /There is no file or folder/],

@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import { temporaryFolder, train } from '../inspection/runs.ts';
+import { f32, temporaryFolder, train, writeForeign } from '../inspection/runs.ts';
 
 // The program as a process of its own, from its source.
 const root = temporaryFolder();
@@ -30,7 +30,9 @@ it('prints no colours into a pipe', () => {
 it('ends quietly when nobody reads on, as before `| head -1`', async () => {
   // More than a pipe takes at once, so that the program is still printing when its reader goes.
   mkdirSync(join(root, 'many'));
-  for (let i = 0; i < 3000; i++) writeFileSync(join(root, 'many', `${i}.ckpt`), 'junk');
+  for (let i = 0; i < 3000; i++) {
+    writeForeign(join(root, 'many', `${i}.safetensors`), [f32('w', [i])]);
+  }
   const child = spawn(process.execPath, [...node, 'ls', 'many'], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -171,10 +171,19 @@ describe('headerSizeBytes', () => {
     [start(41n), 48, 48],
     [new Uint8Array(7), 7, 7],
     [new Uint8Array(0), 0, 0],
-    [new TextEncoder().encode('PK\x03\x04\x14\x00\x08\x08'), 10_000, 0],
   ])('refuses %o of a file of %i bytes at byte %i', (bytes, fileSizeBytes, byteOffset) => {
     const error = refusal(() => headerSizeBytes(bytes, fileSizeBytes));
     expect(error).toMatchObject({ code: 'CHECKPOINT_INVALID', byteOffset });
+  });
+
+  test.each([
+    ['a zip archive', 'PK\x03\x04\0\0\b\b'],
+    ['a pickle', '\x80\x02\x8a\nl\xfc\x9cF'],
+    ['an HDF5 file', '\x89HDF\r\n\x1a\n'],
+  ])('knows %s for a file of another format, not a damaged one', (what, text) => {
+    const error = refusal(() => headerSizeBytes(Buffer.from(text, 'latin1'), 10_000));
+    expect(error).toMatchObject({ code: 'CHECKPOINT_FOREIGN', byteOffset: 0 });
+    expect(error.message).toContain(`this is ${what}`);
   });
 });
 

@@ -11,6 +11,7 @@ import {
   type VerifyProgress,
   verify,
 } from '../../src/inspection/index.ts';
+import { VERSION } from '../../src/version.ts';
 import { collect, f32, i32, temporaryFolder, train, writeForeign } from './runs.ts';
 
 const root = temporaryFolder();
@@ -247,6 +248,7 @@ describe('averageCheckpoints', () => {
           return join(folder, `${i}.safetensors`);
         });
         await averageCheckpoints(files, join(folder, 'soup.ckpt'));
+        expect((await inspect(join(folder, 'soup.ckpt'))).version).toBe(VERSION);
         const mean = values.reduce((a, b) => a + b, 0) / values.length;
         expect(await weightIn(join(folder, 'soup.ckpt'), 'w')).toEqual([Math.fround(mean) + 0]);
       }),

@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { memoryFiles } from '../../src/index.ts';
-import { parseJournal } from '../../src/inspection/history.ts';
-import { readFileHistory, readHistory } from '../../src/inspection/index.ts';
+import { fateOf, parseJournal } from '../../src/inspection/history.ts';
+import { planPrune, prune, readFileHistory, readHistory } from '../../src/inspection/index.ts';
 import { temporaryFolder, train } from './runs.ts';
 
 it('tells what was saved, rejected and removed, in order, with the time', async () => {
@@ -61,6 +61,51 @@ it('tells of a file in a folder below its journal, and of a folder that has move
   const { fate, folder } = await readFileHistory(join(root, 'there/epoch=0/step=1.ckpt'));
   expect(folder).toBe(join(root, 'there'));
   expect(fate?.removed?.globalStep).toBe(2);
+});
+
+it('tells of a file in a folder without a journal above one that has one', async () => {
+  const root = temporaryFolder();
+  const { bestModelPath } = await train(join(root, 'run'), [0.5]);
+  cpSync(bestModelPath, join(root, 'copy.ckpt'));
+  expect(await readFileHistory(join(root, 'copy.ckpt'))).toMatchObject({
+    folder: root,
+    source: 'files',
+    checkpoint: { globalStep: 1 },
+  });
+  expect((await readHistory(root)).map(({ folder, source }) => [folder, source])).toEqual([
+    [root, 'files'],
+    [join(root, 'run'), 'journal'],
+  ]);
+});
+
+it('tells of the files that a journal is too young for, too, in the order of time', async () => {
+  const root = temporaryFolder();
+  await train(root, [0.5, 0.25, 0.75], { saveTopK: -1 });
+  rmSync(join(root, '.highwater'), { recursive: true });
+  writeFileSync(join(root, 'notes.ckpt'), 'nobody saved this');
+  await prune(await planPrune(root, { keepTop: 1, keepLast: 1 }));
+  const [history] = await readHistory(root);
+  expect(history?.source).toBe('journal');
+  expect(history?.events.map(({ kind, path }) => [kind, basename(path ?? '')])).toEqual([
+    ['saved', 'step=2.ckpt'],
+    ['saved', 'step=3.ckpt'],
+    ['removed', 'step=1.ckpt'],
+  ]);
+  expect((await readFileHistory(join(root, 'step=2.ckpt'))).fate?.saved?.score).toBe(0.25);
+});
+
+const removal = (path: string) => JSON.stringify({ kind: 'removed', path });
+
+it.each<[string, string[], string | undefined]>([
+  ['the same place in a folder that has moved', ['/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['a folder beside it', ['/old/a/best.ckpt'], undefined],
+  ['both', ['/old/a/best.ckpt', '/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['a deeper one too', ['/old/a/b/best.ckpt', '/old/b/best.ckpt'], '/old/b/best.ckpt'],
+  ['two that it may have been', ['/x/b/best.ckpt', '/y/b/best.ckpt'], undefined],
+  ['the very path', ['/old/b/best.ckpt', '/new/b/best.ckpt'], '/new/b/best.ckpt'],
+])('takes what is told of %s for the story of a file, or tells none', (_, paths, mentioned) => {
+  const events = parseJournal(paths.map(removal).join('\n'));
+  expect(fateOf(events, '/new', '/new/b/best.ckpt')?.path).toBe(mentioned);
 });
 
 it('says what the files themselves say where there is no journal', async () => {

@@ -11,11 +11,12 @@ import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KeptModels } from '../../src/checkpoint/kept-models.ts';
-import { localFiles, memoryFiles, StorageError } from '../../src/index.ts';
+import { localFiles, memoryFiles, StorageError, type StorageErrorKind } from '../../src/index.ts';
 import {
   type CheckpointSummary,
   inspect,
   listCheckpoints,
+  readHistory,
   verify,
 } from '../../src/inspection/index.ts';
 import { bareSummary, ranked, type UnrankedSummary } from '../../src/inspection/summary.ts';
@@ -47,6 +48,24 @@ it('gives the last file the score of its weights, also when they did not rank', 
   expect(await factsOf('/run', { storage })).toEqual([
     ['step=1.ckpt', 1, 0.25, 1, 'best', 'whole'],
     ['last.ckpt', 2, 0.5, null, 'last', 'whole'],
+  ]);
+});
+
+it('gives the last file of a callback the score by its own monitor, not by that of another callback', async () => {
+  const storage = memoryFiles();
+  const other = {
+    monitor: 'acc',
+    mode: 'min',
+    filename: 'acc',
+    everyNTrainSteps: 1,
+    saveLast: true,
+  } as const;
+  await train('/run', [0.5, 0.25], {}, { storage, beside: [other] });
+  const { checkpoints } = await listCheckpoints('/run', { storage });
+  expect(checkpoints.map(({ name, monitor, score }) => [name, monitor, score])).toEqual([
+    ['acc.ckpt', 'acc', 0.5],
+    ['last.ckpt', 'acc', 0.75],
+    ['step=2.ckpt', 'loss', 0.25],
   ]);
 });
 
@@ -106,6 +125,9 @@ it('ranks as ModelCheckpoint does: the oldest of equals first', () => {
     }),
   );
 });
+
+/** The first local header of an archive that torch.save wrote: a stored entry with a data descriptor. */
+const ZIP_START = Buffer.from('PK\x03\x04\0\0\b\b\0\0'.padEnd(64, '\0'), 'latin1');
 
 describe('files that are no whole checkpoint', () => {
   const root = temporaryFolder();
@@ -170,6 +192,12 @@ describe('files that are no whole checkpoint', () => {
         writeFileSync(at('newer.ckpt'), bytes);
       },
     ],
+    [
+      'lightning.ckpt',
+      'foreign',
+      /zip archive.*highwater import/,
+      () => writeFileSync(at('lightning.ckpt'), ZIP_START),
+    ],
     ['aside.ckpt.corrupt', 'corrupt', /./, () => writeFileSync(at('aside.ckpt.corrupt'), 'x')],
     [
       'dangling.ckpt',
@@ -228,6 +256,35 @@ it('says of a folder that it is not there, is a file, or is empty', async () => 
     folder: join(root, 'empty'),
     checkpoints: [],
   });
+});
+
+it.each<[StorageErrorKind, unknown[]]>([
+  ['Permission', ['step=1.ckpt', 'locked']],
+  ['NotFound', ['step=1.ckpt']],
+])('goes on past a folder below that fails with %s', async (kind, names) => {
+  const files = memoryFiles();
+  await train('/runs/a', [0.5], {}, { storage: files });
+  await train('/runs/locked', [0.5], {}, { storage: files });
+  const storage = {
+    ...files,
+    list: (folder: string) => {
+      if (folder === '/runs/locked') throw new StorageError(kind, folder, `no: ${folder}`);
+      return files.list(folder);
+    },
+  };
+  const { checkpoints } = await listCheckpoints('/runs', { storage });
+  expect(new Set(checkpoints.map(({ name }) => name))).toEqual(new Set(names));
+  const verified = await collect(verify('/runs', { storage }));
+  expect(verified).toHaveLength(names.length);
+  expect((await readHistory('/runs', { storage })).map(({ folder }) => folder)).toContain(
+    '/runs/a',
+  );
+  if (kind === 'NotFound') return;
+  const problem = 'no: /runs/locked';
+  expect(checkpoints).toContainEqual(expect.objectContaining({ state: 'unreadable', problem }));
+  expect(verified).toContainEqual(
+    expect.objectContaining({ state: 'unreadable', isSound: false, problems: [problem] }),
+  );
 });
 
 it('takes a file that a run replaces meanwhile for what it is', async () => {

@@ -95,6 +95,19 @@ it('keeps the best of each monitor, and takes NaN for the worst', () => {
   expect(kept(files, { keepTop: 1 })).toEqual(['2.ckpt', '4.ckpt']);
 });
 
+it('never counts weights alone among the newest or the best of what training can go on from', () => {
+  // An average has the step of the newest, and a name that may come after all others.
+  const soup = file('soup.ckpt', { globalStep: 4, state: 'weights only', score: 0.01 });
+  expect(kept([...run, soup], { keepTop: 1, keepLast: 1 })).toEqual([
+    '2.ckpt',
+    'last.ckpt',
+    'soup.ckpt',
+  ]);
+  const unscored = { ...soup, monitor: null, score: null, mode: null };
+  const rules = { keepTop: 1, keepLast: 1, by: 'loss', mode: 'min' } as const;
+  expect(kept([...run, unscored], rules)).toContain('last.ckpt');
+});
+
 it.each<[string, PruneRules, string]>([
   ['no rule', {}, 'say what stays'],
   ['a negative count', { keepTop: -1 }, 'keepTop is -1'],

@@ -3,6 +3,7 @@ import {
   lstatSync,
   readdirSync,
   readFileSync,
+  renameSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -119,6 +120,25 @@ it('refuses a plan that reaches out of its folder', async () => {
   const [plan] = await planPrune('/run', { keepTop: 1 }, { storage });
   await expect(prune([{ ...plan!, folder: '/run/below' }], { storage })).rejects.toThrow(
     'is not inside',
+  );
+});
+
+it('does not follow a link that has taken the place of a folder since the plan was made', async () => {
+  const [root, elsewhere] = [temporaryFolder(), temporaryFolder()];
+  await train(root, [0.5, 0.25], { saveTopK: -1, filename: '{step}/{loss}' });
+  const plan = await planPrune(root, { keepTop: 1 });
+  renameSync(join(root, 'step=1'), join(elsewhere, 'step=1'));
+  symlinkSync(join(elsewhere, 'step=1'), join(root, 'step=1'));
+  await expect(prune(plan)).rejects.toThrow('a link leads there');
+  expect(files(join(elsewhere, 'step=1'))).toEqual(['loss=0.5.ckpt']);
+});
+
+it('says in which folder there is nothing to rank by', async () => {
+  const root = temporaryFolder();
+  await train(join(root, 'a'), [0.5, 0.25], { saveTopK: -1 });
+  await train(join(root, 'b'), [0.5], { monitor: null });
+  await expect(planPrune(root, { keepTop: 1 })).rejects.toThrow(
+    `'${join(root, 'b')}': prune: keepTop needs scores`,
   );
 });
 

@@ -40,7 +40,13 @@ export async function train(
   {
     storage,
     hparams = { lr: 0.125 },
-  }: { readonly storage?: Storage; readonly hparams?: JsonObject } = {},
+    beside = [],
+  }: {
+    readonly storage?: Storage;
+    readonly hparams?: JsonObject;
+    /** Further callbacks, in the same folder. */
+    readonly beside?: readonly ModelCheckpointOptions[];
+  } = {},
 ): Promise<ModelCheckpoint> {
   const checkpoint = new ModelCheckpoint({
     dirpath,
@@ -54,7 +60,10 @@ export async function train(
     enableProgressBar: false,
     enableModelSummary: false,
     maxEpochs: 1,
-    callbacks: checkpoint,
+    callbacks: [
+      checkpoint,
+      ...beside.map((options) => new ModelCheckpoint({ dirpath, ...options })),
+    ],
     storage,
     console: { info() {}, warn() {} },
   });

@@ -5,11 +5,13 @@ import {
   lstatSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   truncateSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -132,6 +134,21 @@ describe('of damaged files', () => {
       expect(weight).toBe(whole.weight);
     },
   );
+
+  it('none: a sound file of PyTorch is reported and left where it is', async () => {
+    await smallRun(folder);
+    const theirs = Buffer.from('PK\x03\x04\0\0\b\b\0\0'.padEnd(64, '\0'), 'latin1');
+    writeFileSync(join(folder, 'theirs.ckpt'), theirs);
+    const { messages } = await smallRun(folder, { ckptPath: 'last' });
+    expect(readFileSync(join(folder, 'theirs.ckpt'))).toEqual(theirs);
+    expect(files().filter((name) => name.includes('corrupt'))).toEqual([]);
+    expect(
+      messages.filter((text) => /theirs\.ckpt.*zip archive.*left as it is/.test(text)),
+    ).toHaveLength(1);
+    expect(messages.some((text) => text.startsWith(`resumed from ${folder}/step=4.ckpt`))).toBe(
+      true,
+    );
+  });
 
   it('all: the run starts afresh, and they are still there', async () => {
     const whole = await smallRun(folder, { saveLast: true });

@@ -1,18 +1,14 @@
-import { type CheckpointSummary, listCheckpoints } from '../../inspection/index.ts';
+import { basename } from 'node:path/posix';
+import {
+  type CheckpointSummary,
+  compareScores,
+  groupedByFolder,
+  listCheckpoints,
+} from '../../inspection/index.ts';
 import { choiceOf } from '../arguments.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import {
-  age,
-  type Cell,
-  type Column,
-  count,
-  lastPart,
-  number,
-  type Style,
-  size,
-  table,
-} from '../render.ts';
+import { age, type Cell, type Column, count, number, type Style, size, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 import { treeLines } from '../tree.ts';
@@ -28,7 +24,7 @@ export const ls: Command = defineCommand({
   usage: '[<folder>] [options]',
   description:
     'Reads headers only, in the folder (default: the working folder) and those below it. That the data are\n' +
-    'whole too is what verify checks.',
+    'whole too is what verify checks. Exit code 1 when one is damaged, leads to nothing or cannot be read.',
   options: {
     sort: { type: 'string', value: 'ORDER', description: `${ORDERS.join(', ')} (default step)` },
     tree: { type: 'boolean', description: 'one table for all, with the folders as a tree' },
@@ -47,9 +43,14 @@ export const ls: Command = defineCommand({
     else if (sorted.length === 0) terminal.note(`No checkpoints in ${shownPath(folder)}.`);
     else if (values.tree === true) terminal.print(tree(folder, checkpoints, by[order], terminal));
     else terminal.print(tables(checkpoints, by[order], terminal));
-    return 0;
+    return checkpoints.some(isBad) ? 1 : 0;
   },
 });
+
+/** A file of another format is nobody's damage. */
+function isBad({ state, problem }: CheckpointSummary): boolean {
+  return problem !== null && state !== 'foreign';
+}
 
 /** What `--json` promises. */
 function listed(checkpoint: CheckpointSummary): Partial<CheckpointSummary> {
@@ -75,18 +76,17 @@ function listed(checkpoint: CheckpointSummary): Partial<CheckpointSummary> {
 const by: Readonly<Record<Order, Compare>> = {
   step: () => 0,
   name: (a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }),
-  score: compareScores,
+  score: byScore,
   size: (a, b) => b.sizeBytes - a.sizeBytes,
   age: (a, b) => Date.parse(b.savedAt) - Date.parse(a.savedAt),
 };
 
 /** The best first, by the monitor when there are several; what has no score comes last. */
-function compareScores(a: CheckpointSummary, b: CheckpointSummary): number {
+function byScore(a: CheckpointSummary, b: CheckpointSummary): number {
   if (a.score === null || b.score === null)
     return Number(a.score === null) - Number(b.score === null);
   if (a.monitor !== b.monitor) return (a.monitor ?? '') < (b.monitor ?? '') ? -1 : 1;
-  if (a.score === b.score) return 0;
-  return a.score < b.score === (a.mode === 'min') ? -1 : 1;
+  return compareScores(a.mode ?? 'min', a.score, b.score);
 }
 
 function tables(
@@ -94,7 +94,7 @@ function tables(
   compare: Compare,
   terminal: Terminal,
 ): string {
-  const parts = [...byFolder(checkpoints)].map(([folder, inside]) => {
+  const parts = [...groupedByFolder(checkpoints)].map(([folder, inside]) => {
     const heading = terminal.paint('bold', shownPath(folder));
     const names = inside.sort(compare).map((checkpoint) => {
       return { label: checkpoint.path.slice(folder.length + 1), checkpoint };
@@ -110,7 +110,9 @@ function tree(
   compare: Compare,
   terminal: Terminal,
 ): string {
-  const sorted = [...byFolder(checkpoints).values()].flatMap((inside) => inside.sort(compare));
+  const sorted = [...groupedByFolder(checkpoints).values()].flatMap((inside) =>
+    inside.sort(compare),
+  );
   const lines = treeLines(sorted.map(({ path }) => path.slice(folder.length).replace(/^\//, '')));
   const rows = lines.map(({ branch, name, leaf }): Row => {
     return leaf === undefined
@@ -119,17 +121,6 @@ function tree(
   });
   const heading = terminal.paint('bold', shownPath(folder));
   return `${heading}  ${total(checkpoints, terminal)}\n${checkpointTable(rows, terminal)}`;
-}
-
-function byFolder(checkpoints: readonly CheckpointSummary[]): Map<string, CheckpointSummary[]> {
-  const folders = new Map<string, CheckpointSummary[]>();
-  for (const checkpoint of checkpoints) {
-    const { folder } = checkpoint;
-    const siblings = folders.get(folder);
-    if (siblings === undefined) folders.set(folder, [checkpoint]);
-    else siblings.push(checkpoint);
-  }
-  return folders;
 }
 
 function total(checkpoints: readonly CheckpointSummary[], { paint }: Terminal): string {
@@ -161,7 +152,7 @@ function checkpointTable(lines: readonly Row[], terminal: Terminal): string {
     if (!('checkpoint' in line)) return [{ text: line.label, style: 'bold' }];
     const { checkpoint } = line;
     const { target, epoch, globalStep, monitor, score, sizeBytes, savedAt, state } = checkpoint;
-    const link = target === null ? '' : ` -> ${lastPart(target)}`;
+    const link = target === null ? '' : ` -> ${basename(target)}`;
     const scored = score === null ? '' : number(score);
     return [
       { text: line.label + link, style: checkpoint.best ? 'bold' : undefined },

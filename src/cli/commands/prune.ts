@@ -16,7 +16,8 @@ export const prune: Command = defineCommand({
   summary: 'remove checkpoints that are not among the best or the newest; shows a plan and asks',
   usage: '<folder> [--keep-top N] [--keep-last N] [--older-than SPAN] [options]',
   description:
-    'Each folder keeps its own best and newest; several names of one save count once. What stays by any rule stays.\n' +
+    'Each folder keeps its own best and newest; several names of one save count once, and weights alone\n' +
+    'count apart from whole checkpoints. What stays by any rule stays.\n' +
     'Never removes the only whole checkpoint, a file that is not a checkpoint of Highwater, or what a link that\n' +
     'stays leads to; before anything goes, one that stays is read in full. Removals are noted in the journal.',
   options: {

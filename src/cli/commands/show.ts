@@ -1,3 +1,4 @@
+import { basename } from 'node:path/posix';
 import {
   type Inspection,
   inspect,
@@ -97,10 +98,7 @@ function facts(inspection: Inspection): (readonly [string, Cell | string])[] {
     ]);
   }
   names.forEach(({ path, role }, i) => {
-    rows.push([
-      i === 0 ? 'saved as' : '',
-      `${path.slice(path.lastIndexOf('/') + 1)} (${roleText(role)})`,
-    ]);
+    rows.push([i === 0 ? 'saved as' : '', `${basename(path)} (${roleText(role)})`]);
   });
   const { averageOf } = inspection.document ?? {};
   if (Array.isArray(averageOf)) rows.push(['average of', averageOf.join(', ')]);

@@ -43,7 +43,10 @@ function fileText(file: Verification, { paint }: Terminal): string {
   const { path, isSound, state, problems, tensors } = file;
   if (!isSound) {
     const lines = problems.map((problem) => `    ${printable(problem)}`);
-    return [`${paint('red', state)}  ${shownPath(path)}`, ...lines].join('\n');
+    return [
+      `${paint(state === 'foreign' ? 'dim' : 'red', state)}  ${shownPath(path)}`,
+      ...lines,
+    ].join('\n');
   }
   const what = state === 'foreign' ? 'has no checksums' : `${count(tensors, 'checksum')} match`;
   return `${paint('green', 'ok')}  ${shownPath(path)}  ${paint('dim', `${state}, ${what}`)}`;

@@ -1,3 +1,4 @@
+import { basename } from 'node:path/posix';
 import {
   type FileHistory,
   type History,
@@ -7,7 +8,7 @@ import {
 } from '../../inspection/index.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { age, type Cell, lastPart, number, pairs, printable, table } from '../render.ts';
+import { age, type Cell, number, pairs, printable, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -16,7 +17,8 @@ export const why: Command = defineCommand({
   summary: 'tell the history: what was saved when, with which score, and why it was removed',
   usage: '<folder|file> [options]',
   description:
-    'From the journal beside the checkpoints (.highwater/history.jsonl); without it, from the files that are there.\n' +
+    'From the journal beside the checkpoints (.highwater/history.jsonl) and, where that says nothing of a save, from\n' +
+    'the files that are there.\n' +
     'A file may be gone: its history is told all the same.',
   options: {},
   operands: { least: 1, most: 1 },
@@ -123,7 +125,7 @@ function monitorOf(events: readonly HistoryEvent[]): string {
 }
 
 function fileCell(events: readonly HistoryEvent[], there: ReadonlySet<string>): Cell {
-  const names = events.flatMap(({ path }) => (path === null ? [] : lastPart(path)));
+  const names = events.flatMap(({ path }) => (path === null ? [] : basename(path)));
   const isThere = events[0]?.kind === 'saved' && there.has(names[0] ?? '');
   return { text: names.join(', '), style: isThere ? 'bold' : undefined };
 }
@@ -146,7 +148,7 @@ function fileText(history: FileHistory, path: string, { paint, now }: Terminal):
   }
   if (fate?.replacedBy) {
     const { path: by } = fate.replacedBy;
-    rows.push(['made room for', `${lastPart(by ?? '')}${scoreText(fate.replacedBy)}`]);
+    rows.push(['made room for', `${basename(by ?? '')}${scoreText(fate.replacedBy)}`]);
   }
   rows.push(['now', nowText(history)]);
   if (source === 'files')
