@@ -6,9 +6,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
+
 import { ModelCheckpoint, memoryFiles, Trainer } from 'highwater';
 import { ArrayModule, type LossAndGradients } from '../test/support/array-module.ts';
+import { useBackend } from './support/backend.ts';
 import { sideFor, writeBigCheckpoint } from './support/big-model.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 
@@ -72,7 +73,7 @@ function measure(name: string, size: string, allowedMs: number, ...args: readonl
 
 execFileSync('npm', ['run', 'build'], { stdio: 'ignore' });
 tf.enableProdMode();
-await tf.setBackend('cpu');
+await useBackend('cpu');
 await mkdir('runs', { recursive: true });
 const root = resolve(await mkdtemp(join('runs', 'bench-')));
 try {

@@ -15,6 +15,7 @@ import {
 } from '@jax-js/jax';
 import { JaxModule, type PyTree, type ScaledOptimizer, type StepOutput } from 'highwater/jax';
 import { scaleByAdam } from '../examples/digits/adam.ts';
+import { useBackend } from './support/backend.ts';
 import { byTrainer } from './support/by-trainer.ts';
 import {
   type Batch,
@@ -24,7 +25,6 @@ import {
   PIXELS,
   TfjsMlp,
   tfjsByHand,
-  useWasm,
 } from './support/digits-mlp.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 
@@ -92,7 +92,7 @@ async function jaxByHand(batches: readonly Batch[]): Promise<number> {
   return ms;
 }
 
-await useWasm();
+await useBackend('wasm');
 await init('wasm');
 const batches = makeBatches(STEPS);
 const rounds: Record<'tfjsHand' | 'tfjsTrainer' | 'jaxHand' | 'jaxTrainer', number>[] = [];

@@ -7,8 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint } from 'highwater';
+import { useBackend } from './support/backend.ts';
 import { sideFor, TENSORS, writeBigCheckpoint } from './support/big-model.ts';
 import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
@@ -18,8 +18,7 @@ const ROUNDS = roundsWanted(7);
 /** Until both processes get back the memory that they have let go. */
 const WARM_UPS = 5;
 
-tf.enableProdMode();
-await tf.setBackend('cpu');
+await useBackend('cpu');
 
 for (const [size, mebibytes] of [
   ['256 MB', 256],

@@ -1,13 +1,13 @@
 /**
  * What a save costs: `npm run bench -- save [--json] [--rounds N]`. A state of 200 float32 tensors, 256 MB
- * and 1 GB, on tfjs's cpu backend; every peer in the same round, each in a process and with a file of its own.
+ * and 1 GB, on tfjs's cpu and wasm backends; every peer in the same round, each in a process and with a file of its own.
  */
 import { spawnSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import * as tf from '@tensorflow/tfjs-core';
 import { ModelCheckpoint, Trainer } from 'highwater';
+import { type Backend, useBackend } from './support/backend.ts';
 import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
 import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
@@ -18,14 +18,14 @@ const MIB = 2 ** 20;
 const ROUNDS = roundsWanted(7);
 const WARM_UPS = 8;
 
-tf.enableProdMode();
-await tf.setBackend('cpu');
-
-for (const [size, mebibytes, syncBar] of [
-  ['256 MB', 256, 1 / 100],
-  ['1 GB', 1024, 1 / 200],
+for (const [size, mebibytes, backend, syncBar] of [
+  ['256 MB', 256, 'cpu', 1 / 100],
+  ['1 GB', 1024, 'cpu', 1 / 200],
+  ['256 MB, wasm', 256, 'wasm', 1 / 100],
+  ['1 GB, wasm', 1024, 'wasm', 1 / 200],
 ] as const) {
-  await benchmark(size, mebibytes * MIB, syncBar);
+  await useBackend(backend);
+  await benchmark(size, mebibytes * MIB, backend, syncBar);
 }
 
 /** One round: milliseconds, and of `bytes` the bytes written. */
@@ -41,12 +41,17 @@ interface Round {
   readonly torchDurable: number | undefined;
 }
 
-async function benchmark(size: string, stateBytes: number, syncBar: number): Promise<void> {
+async function benchmark(
+  size: string,
+  stateBytes: number,
+  backend: Backend,
+  syncBar: number,
+): Promise<void> {
   const folder = await makeFolder();
   const side = sideFor(stateBytes);
   const module = new BigModel(side);
   const torch = await startTorch(TENSORS, side);
-  const tfjs = await startTfjs(side);
+  const tfjs = await startTfjs(side, backend);
   if (torch === undefined) note('PyTorch is not installed: apt-get install python3-torch');
   const state = TENSORS * side * side * 4;
   const checkpoint = new ModelCheckpoint({

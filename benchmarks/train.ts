@@ -5,8 +5,9 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelCheckpoint } from 'highwater';
+import { useBackend } from './support/backend.ts';
 import { byTrainer } from './support/by-trainer.ts';
-import { makeBatches, TfjsMlp, tfjsByHand, useWasm } from './support/digits-mlp.ts';
+import { makeBatches, TfjsMlp, tfjsByHand } from './support/digits-mlp.ts';
 import { makeFolder } from './support/folder.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 
@@ -14,7 +15,7 @@ const ROUNDS = roundsWanted(7);
 const STEPS = 200;
 const SAVE_EVERY = 20;
 
-await useWasm();
+await useBackend('wasm');
 const batches = makeBatches(STEPS);
 
 /** Milliseconds of the steps while checkpoints go to a folder. */

@@ -1,8 +1,5 @@
 // Its gradients come with it: tfjs-core alone has none in Node.
 import '@tensorflow/tfjs-layers';
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { TfjsModule } from 'highwater/tfjs';
 
@@ -21,14 +18,6 @@ export function makeBatches(count: number): readonly Batch[] {
     x: Float32Array.from({ length: BATCH * PIXELS }, (_, j) => Math.abs(Math.sin(i * 7919 + j))),
     y: Int32Array.from({ length: BATCH }, (_, j) => (i + j) % CLASSES),
   }));
-}
-
-/** tfjs on its wasm backend, without its banner. */
-export async function useWasm(): Promise<void> {
-  tf.enableProdMode();
-  const wasm = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm');
-  setWasmPaths(`${dirname(wasm)}/`);
-  await tf.setBackend('wasm');
 }
 
 const random = (shape: [number, number], seed: number): tf.Variable =>

@@ -1,8 +1,9 @@
 /** One rank of `npm run bench -- ranks`: `allreduce <MB>…`, or `steps <count>`. Rank 0 prints what it measured. */
 import { DataLoader, ModelCheckpoint, memoryFiles } from 'highwater';
 import { mpiStrategy } from 'highwater/mpi';
+import { useBackend } from './backend.ts';
 import { byTrainer } from './by-trainer.ts';
-import { BATCH, type Batch, makeBatches, PIXELS, TfjsMlp, useWasm } from './digits-mlp.ts';
+import { BATCH, type Batch, makeBatches, PIXELS, TfjsMlp } from './digits-mlp.ts';
 import { median } from './measure.ts';
 
 const [, , what, ...given] = process.argv;
@@ -22,7 +23,7 @@ if (what === 'allreduce') {
     if (strategy.isGlobalZero) console.log(`${size} ${median(seconds.slice(5))}`);
   }
 } else {
-  await useWasm();
+  await useBackend('wasm');
   const [pool] = makeBatches(1) as [Batch];
   const data = new DataLoader(
     {

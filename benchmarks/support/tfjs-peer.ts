@@ -6,16 +6,19 @@ import { performance } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { type Backend, useBackend } from './backend.ts';
 import { bigModel } from './big-model.ts';
-
-tf.enableProdMode();
-await tf.setBackend('cpu');
 
 let model: LayersModel;
 for await (const line of createInterface({ input: process.stdin })) {
-  const [command, argument = ''] = line.split(' ');
-  if (command === 'make') model = bigModel(Number(argument));
-  console.log(command === 'make' ? 'made' : await milliseconds(command, argument));
+  const [command, argument = '', backend] = line.split(' ');
+  if (command === 'make') {
+    await useBackend(backend as Backend);
+    model = bigModel(Number(argument));
+    console.log('made');
+  } else {
+    console.log(await milliseconds(command, argument));
+  }
 }
 
 async function milliseconds(command: string | undefined, path: string): Promise<number> {
