@@ -78,6 +78,25 @@ it.each([true, false])(
   },
 );
 
+it('what was rejected after the last save is in the journal, also when training ends with an error', async () => {
+  const storage = memoryFiles();
+  const options = { monitor: 'loss', mode: 'min', filename: '{step}' } as const;
+  class Failing extends ModelCheckpoint {
+    override async onTrainEpochEnd(): Promise<void> {
+      throw new Error('no more');
+    }
+  }
+  const callbacks = new Failing({ dirpath: '/c', everyNTrainSteps: 1, ...options });
+  const { error } = await train(storage, options, { callbacks });
+  expect(error).toMatchObject({ code: 'HOOK_FAILED' });
+  const text = new TextDecoder().decode(await storage.read('/c/.highwater/history.jsonl'));
+  const kinds = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).kind);
+  expect(kinds).toEqual(['saved', 'rejected', 'rejected', 'rejected', 'rejected']);
+});
+
 it('a logger that fails when it is told of a save ends fit as that hook, and the save counts', async () => {
   const storage = memoryFiles();
   const logger: Logger = {
