@@ -119,7 +119,7 @@ const seconds = Number(((performance.now() - began) / 1000).toFixed(1));
 for (const problem of problems) console.error(problem);
 if (equal) rmSync(root, { recursive: true });
 else console.error(`What differs is in ${root}.`);
-console.log(
+say(
   `Kills by how far the run had come, in tenths: ${spread.join(' ')}; before its first save: ${beforeFirstSave}.`,
 );
 const result = { kills, runs, equal, lost, corruptVisible, seconds };

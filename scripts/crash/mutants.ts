@@ -200,8 +200,7 @@ ${publishing}`,
     find: '  for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {',
     replace: `  for (const name of names) {
     if (name.linkTo === undefined) continue;
-    const target = relativePath(name.path, name.linkTo);
-    await storage.symlink(target, name.path, { replace: true });
+    await storage.symlink(name.linkTo, name.path, { replace: true });
     published.add(name.path);
   }
   for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {`,

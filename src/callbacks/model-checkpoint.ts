@@ -35,6 +35,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
+import { writeFile } from '../saving/write-file.ts';
 import type { CheckpointHost, Checkpointing } from '../trainer/checkpointing.ts';
 import type { Callback, Stage } from './callback.ts';
 import { restoredState } from './model-checkpoint/restored-state.ts';
@@ -277,9 +278,10 @@ export class ModelCheckpoint implements Callback {
     const lines = [...this.bestKModels].map(
       ([key, score]) => `${JSON.stringify(key)}: ${yamlNumber(score)}\n`,
     );
-    const writer = await this.#checkpointing.storage.writer(path);
-    await writer.write([new TextEncoder().encode(lines.join('') || '{}\n')]);
-    await writer.publish({ replace: true });
+    const bytes = new TextEncoder().encode(lines.join('') || '{}\n');
+    await writeFile(this.#checkpointing.storage, path, { replace: true }, (writer) =>
+      writer.write([bytes]),
+    );
   }
 
   /** Resolves when every save so far is durable. @throws HighwaterError (`SAVE_FAILED`) when one failed. */

@@ -8,6 +8,10 @@ import type { CheckpointFolder } from './recovery.ts';
 import type { SaveJob, SaveName } from './save-job.ts';
 import type { Snapshot } from './snapshot.ts';
 import { orderOf, type StoredName, storedSave } from './stored-save.ts';
+import { writeFile } from './write-file.ts';
+
+/** How much of a checkpoint is held at once where a storage cannot give it a second name. */
+const COPY_BYTES = 64 * 1024 * 1024;
 
 /**
  * Finishes the hook in which a full checkpoint was saved, when a crash cut it short: makes the names that are
@@ -111,12 +115,10 @@ async function isDone(
 }
 
 async function copyFile(storage: Storage, from: string, to: string): Promise<void> {
-  const writer = await storage.writer(to);
-  try {
-    await writer.write([await storage.read(from)]);
-    await writer.publish({ replace: true });
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
+  const { sizeBytes = 0 } = (await storage.stat(from)) ?? {};
+  await writeFile(storage, to, { sizeBytes, replace: true }, async (writer) => {
+    for (let offset = 0; offset < sizeBytes; offset += COPY_BYTES) {
+      await writer.write([await storage.read(from, { offset, length: COPY_BYTES })]);
+    }
+  });
 }

@@ -1,6 +1,7 @@
 import { encodeJson } from '../format/json.ts';
 import type { Storage } from '../storages/storage.ts';
 import type { JournalLine } from './save-job.ts';
+import { writeFile } from './write-file.ts';
 
 /** Above this size a journal is trimmed to its newest half, in bytes. */
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -40,7 +41,6 @@ export async function trimJournal(storage: Storage, folder: string): Promise<voi
   if (entry === undefined || entry.sizeBytes <= MAX_BYTES) return;
   const half = Math.floor(MAX_BYTES / 2);
   const tail = await storage.read(path, { offset: entry.sizeBytes - half, length: half });
-  const writer = await storage.writer(path);
-  await writer.write([tail.subarray(tail.indexOf(0x0a) + 1)]);
-  await writer.publish({ replace: true });
+  const whole = tail.subarray(tail.indexOf(0x0a) + 1);
+  await writeFile(storage, path, { replace: true }, (writer) => writer.write([whole]));
 }

@@ -33,8 +33,7 @@ export async function publishContent(
   }
   for (const name of names) {
     if (name.linkTo === undefined) continue;
-    const target = relativePath(name.path, name.linkTo);
-    await storage.symlink(target, name.path, { replace: replaceable(name) });
+    await storage.symlink(name.linkTo, name.path, { replace: replaceable(name) });
     published.add(name.path);
   }
   return bytes;
@@ -51,13 +50,4 @@ async function writeName(
   const tensors = snapshot.tensors.filter(({ group }) => !name.weightsOnly || group === 'model');
   const document = documentOf(job, snapshot, name.weightsOnly);
   return await writeCheckpoint(storage, name.path, { document, tensors }, replace, checksum);
-}
-
-/** The path of `to` as a link at `from` spells it: relative to the link's own folder. */
-export function relativePath(from: string, to: string): string {
-  const source = from.split('/').slice(0, -1);
-  const target = to.split('/');
-  let shared = 0;
-  while (shared < source.length && source[shared] === target[shared]) shared++;
-  return [...source.slice(shared).map(() => '..'), ...target.slice(shared)].join('/');
 }

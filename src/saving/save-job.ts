@@ -47,7 +47,7 @@ export interface SaveJob {
   readonly onRenamed?: (from: string, to: string) => void;
 }
 
-/** One line of `.highwater/history.jsonl` in `folder`. */
+/** One line of `.highwater/history.jsonl` in `folder`: what was noted (a `Note`), and where training stood. */
 export interface JournalLine {
   readonly folder: string;
   readonly line: JsonObject;
@@ -110,6 +110,10 @@ export function renamed(job: SaveJob, from: string, to: string): SaveJob {
       }),
     })),
     removals: job.removals.map(({ path, reason }) => ({ path: spell(path), reason })),
+    journal: job.journal.map(({ folder, line }) => ({
+      folder,
+      line: line.path === from ? { ...line, path: to } : line,
+    })),
   };
 }
 

@@ -8,6 +8,7 @@ import { appendJournal } from './journal.ts';
 import { publishContent } from './publish.ts';
 import {
   contentsOf,
+  type JournalLine,
   renamed,
   respelled,
   type SaveJob,
@@ -106,6 +107,7 @@ export class Saver {
       );
     } catch (error) {
       this.#drop(pending);
+      this.#record(pending);
       this.#tellOf(pending.job.names, pending.job);
       this.#running ??= this.#run();
       throw error;
@@ -115,6 +117,13 @@ export class Saver {
     this.#running ??= this.#run();
     if (job.isAwaited) await this.#running;
     this.throwIfFailed();
+  }
+
+  /** Lines for the journal that belong to no save; they stand behind those of the saves that wait. */
+  note(lines: readonly JournalLine[]): void {
+    const last = this.#queue.at(-1);
+    if (last === undefined) this.#write(lines);
+    else last.job = { ...last.job, journal: [...last.job.journal, ...lines] };
   }
 
   /**
@@ -187,11 +196,11 @@ export class Saver {
     const bytes = await this.#publish(pending, this.#checksum);
     // It is durable: from here on nothing makes it a failed save.
     const { job } = pending;
-    const { names, journal, isAwaited, onDurable, announce } = job;
+    const { names, isAwaited, onDurable, announce } = job;
     const { captureMs, waitedMs } = pending;
     const writeMs = performance.now() - began;
-    await this.#remove(pending);
-    this.#journal = this.#journal.then(() => appendJournal(this.#storage, journal));
+    const removed = await this.#remove(job);
+    this.#record(pending, removed);
     const report: SaveReport = {
       paths: names.map(({ path }) => path),
       bytes,
@@ -206,26 +215,49 @@ export class Saver {
       .catch((error: HighwaterError) => this.#report(job, error));
   }
 
-  /** Each is tried once, so that a file which cannot be removed does not stand in the way of every save to come. */
-  async #remove({ job }: Pending): Promise<void> {
+  /**
+   * Each is tried once, so that a file which cannot be removed does not stand in the way of every save to come.
+   * Returns those that are gone.
+   */
+  async #remove(job: SaveJob): Promise<ReadonlySet<string>> {
     const isNamed = (path: string): boolean => job.names.some((name) => name.path === path);
     const removals = [...job.removals, ...this.#undone.filter(({ path }) => !isNamed(path))];
     this.#undone = [];
+    const removed = new Set<string>();
     const failed: { readonly path: string; readonly cause: unknown }[] = [];
     for (const { path } of removals) {
-      await this.#storage.remove(path).catch((cause) => failed.push({ path, cause }));
+      try {
+        await this.#storage.remove(path);
+        removed.add(path);
+      } catch (cause) {
+        failed.push({ path, cause });
+      }
     }
     if (failed.length > 0) this.#report(job, notRemoved(job, failed));
+    return removed;
+  }
+
+  /** Into the journal goes of what was decided only what has come true. */
+  #record({ job, published }: Pending, removed: ReadonlySet<string> = new Set()): void {
+    const isTrue = ({ line: { kind, path } }: JournalLine): boolean =>
+      kind === 'saved' ? published.has(`${path}`) : kind !== 'removed' || removed.has(`${path}`);
+    this.#write(job.journal.filter(isTrue));
+  }
+
+  #write(lines: readonly JournalLine[]): void {
+    this.#journal = this.#journal.then(() => appendJournal(this.#storage, lines));
   }
 
   /** Tells whoever planned it; what waits goes on from what is there. */
-  #fail({ job, published }: Pending, cause: unknown): void {
+  #fail(pending: Pending, cause: unknown): void {
+    const { job, published } = pending;
     const failed = job.names.filter(({ path }) => !published.has(path));
     const kept = new Set(failed.flatMap(({ displaces = [] }) => displaces.map(({ path }) => path)));
     this.#undone = [...this.#undone, ...job.removals.filter(({ path }) => !kept.has(path))];
     for (const later of this.#queue) {
       if (later.job !== job) later.job = withoutNames(later.job, failed);
     }
+    this.#record(pending);
     this.#tellOf(failed, job);
     this.#report(job, saveFailed(job, cause));
   }

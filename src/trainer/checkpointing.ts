@@ -4,7 +4,6 @@ import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import { isContained } from '../saving/containment.ts';
-import { appendJournal } from '../saving/journal.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import {
   type JournalLine,
@@ -195,16 +194,17 @@ export class Checkpointing {
   async finish(): Promise<void> {
     const began = performance.now();
     await this.#facts.round(async () => {
+      this.#note();
       if (this.isWriter) await this.#saver.finish();
     });
-    await this.#writeJournal();
     const waitedMs = this.#cost.waitedMs + performance.now() - began;
     this.#cost = { ...this.#cost, waitedMs };
   }
 
-  /** Resolves when every save so far is durable; on all ranks together. */
+  /** Resolves when every save so far is durable, and the journal written; on all ranks together. */
   async flush(): Promise<void> {
     await this.#facts.round(async () => {
+      this.#note();
       if (this.isWriter) await this.#saver.flush();
     });
   }
@@ -306,7 +306,9 @@ export class Checkpointing {
     const removals = submitted
       .flatMap(({ draft }) => draft.removals)
       .filter(({ path }) => !isWanted(path));
-    this.#unwritten.push(...submitted.flatMap(({ draft }) => draft.journal));
+    const isDecided = ({ line }: JournalLine): boolean =>
+      line.kind !== 'removed' || removals.some(({ path }) => path === line.path);
+    this.#unwritten.push(...submitted.flatMap(({ draft }) => draft.journal.filter(isDecided)));
     if (names.length > 0 || removals.length > 0) {
       const owners = new Set(
         submitted.filter(({ decision }) => decision.saves.length > 0).map(({ owner }) => owner),
@@ -328,7 +330,7 @@ export class Checkpointing {
       };
       await this.#carryOut(job);
     } else if (this.#unwritten.length >= MOST_UNWRITTEN) {
-      await this.#writeJournal();
+      this.#note();
     }
     for (const { decision } of submitted) {
       if (decision.error !== undefined) throw this.#ranks.share(decision.error);
@@ -344,9 +346,9 @@ export class Checkpointing {
   }
 
   /** What hooks that saved nothing have noted. */
-  async #writeJournal(): Promise<void> {
+  #note(): void {
     const lines = this.#unwritten.splice(0);
-    if (this.isWriter) await appendJournal(this.storage, lines);
+    if (this.isWriter) this.#saver.note(lines);
   }
 
   #journal(owner: CheckpointOwner, { notes }: Decision): JournalLine[] {

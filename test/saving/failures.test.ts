@@ -1,6 +1,10 @@
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   type Logger,
+  localFiles,
   ModelCheckpoint,
   type ModelCheckpointOptions,
   memoryFiles,
@@ -79,6 +83,25 @@ it.each([true, false])(
   },
 );
 
+it('what was rejected after the last save is in the journal, also when training ends with an error', async () => {
+  const storage = memoryFiles();
+  const options = { monitor: 'loss', mode: 'min', filename: '{step}' } as const;
+  class Failing extends ModelCheckpoint {
+    override async onTrainEpochEnd(): Promise<void> {
+      throw new Error('no more');
+    }
+  }
+  const callbacks = new Failing({ dirpath: '/c', everyNTrainSteps: 1, ...options });
+  const { error } = await train(storage, options, { callbacks });
+  expect(error).toMatchObject({ code: 'HOOK_FAILED' });
+  const text = new TextDecoder().decode(await storage.read('/c/.highwater/history.jsonl'));
+  const kinds = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).kind);
+  expect(kinds).toEqual(['saved', 'rejected', 'rejected', 'rejected', 'rejected']);
+});
+
 it('a logger that fails when it is told of a save ends fit as that hook, and the save counts', async () => {
   const storage = memoryFiles();
   const logger: Logger = {
@@ -127,6 +150,31 @@ it('a hook that a crash cut short is finished on resume: names made, what was to
   const { checkpoint } = await train(storage, options, {}, 'last');
   expect(await names(storage)).toEqual(await names(whole));
   expect(checkpoint.bestModelScore).toBe(5);
+});
+
+it('where no file can have a second name, the name that is missing is a copy', async () => {
+  const storage: Storage = { ...memoryFiles(), link: async () => false };
+  const options = { filename: '{step}', saveLast: true } as const;
+  await train(storage, options);
+  await storage.remove('/c/last.ckpt');
+  await train(storage, options, { maxEpochs: 0 }, '/c/step=5.ckpt');
+  expect(await storage.read('/c/last.ckpt')).toEqual(await storage.read('/c/step=5.ckpt'));
+});
+
+it('toYaml leaves nothing behind when a folder has the name', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'highwater-yaml-'));
+  try {
+    const options = { dirpath: folder, filename: '{step}' };
+    const { checkpoint } = await train(localFiles(), options);
+    await mkdir(join(folder, 'best.yaml'));
+    const before = await readdir(folder);
+    await expect(checkpoint.toYaml(join(folder, 'best.yaml'))).rejects.toMatchObject({
+      code: 'STORAGE_CONFLICT',
+    });
+    expect(await readdir(folder)).toEqual(before);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 it('a hostile state removes nothing outside its folder', async () => {

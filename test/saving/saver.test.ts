@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { memoryFiles, openCheckpoint, type Storage, StorageError } from '../../src/index.ts';
-import type { SaveJob, SaveName, SaveReport } from '../../src/saving/save-job.ts';
+import { journalPath } from '../../src/saving/journal.ts';
+import type { JournalLine, SaveJob, SaveName, SaveReport } from '../../src/saving/save-job.ts';
 import { Saver } from '../../src/saving/saver.ts';
 import type { Snapshot } from '../../src/saving/snapshot.ts';
 
@@ -141,5 +142,53 @@ describe('a save that is durable is told of as one', () => {
     upload();
     await saver.finish();
     expect(told).toEqual(['a', 'b']);
+  });
+});
+
+describe('the journal tells what has come true, in the order in which it was decided', () => {
+  const line = (kind: string, path?: string): JournalLine => ({
+    folder: '/c',
+    line: { kind, path },
+  });
+
+  async function journalOf(storage: Storage): Promise<unknown[]> {
+    const text = new TextDecoder().decode(await storage.read(journalPath('/c')));
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map((json) => JSON.parse(json) as JournalLine['line']);
+    return lines.map(({ kind, path }) => (path === undefined ? kind : `${kind} ${path}`));
+  }
+
+  it('a file that another process took the name of has the name that it got', async () => {
+    const storage = memoryFiles();
+    await (await storage.writer('/c/a.ckpt')).publish({ replace: false });
+    const saver = new Saver({ storage });
+    const journal = [line('saved', '/c/a.ckpt')];
+    await saver.submit(job('/c/a.ckpt', { journal }), async () => state());
+    saver.note([line('rejected')]);
+    const removals = [{ path: '/c/a.ckpt', reason: 'old' }];
+    const second = [line('saved', '/c/b.ckpt'), line('removed', '/c/a.ckpt')];
+    await saver.submit(job('/c/b.ckpt', { removals, journal: second }), async () => state());
+    await saver.flush();
+    saver.note([line('waiting')]);
+    await saver.flush();
+    expect(await journalOf(storage)).toEqual([
+      'saved /c/a-v1.ckpt',
+      'rejected',
+      'saved /c/b.ckpt',
+      'removed /c/a-v1.ckpt',
+      'waiting',
+    ]);
+  });
+
+  it('what a save that failed was to do is not in it, what was rejected beside it is', async () => {
+    const storage = refusing('/c/a.ckpt');
+    const saver = new Saver({ storage });
+    const removals = [{ path: '/c/x.ckpt', reason: 'old' }];
+    const lines = [line('rejected'), line('saved', '/c/a.ckpt'), line('removed', '/c/x.ckpt')];
+    await saver.submit(job('/c/a.ckpt', { removals, journal: lines }), async () => state());
+    await expect(saver.flush()).rejects.toMatchObject({ code: 'SAVE_FAILED' });
+    expect(await journalOf(storage)).toEqual(['rejected']);
   });
 });
