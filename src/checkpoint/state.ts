@@ -118,10 +118,10 @@ export interface StoredCheckpointState {
 }
 
 /**
- * The most kept files that a stored state lists. A longer list is not stored, so that a save costs the same
+ * The most kept files that a stored state lists. A longer list is not stored, so that a save costs about the same
  * however many are kept: each file holds its own score, and a resume gathers them from the folder.
  */
-export const MAX_LISTED = 1000;
+export const MAX_LISTED = 100;
 
 /**
  * The state as JSON (non-finite numbers are the file format's business). `bestKModels` is null, and
