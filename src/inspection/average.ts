@@ -2,12 +2,12 @@ import { lastPart } from '../checkpoint/folder.ts';
 import { CheckpointMismatchError, MisconfigurationError, StorageError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
+import { placeOf, type StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeCheckpoint } from '../saving/write-checkpoint.ts';
 import { VERSION } from '../version.ts';
 import { openAt } from './open.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 import { countIn } from './stored-document.ts';
 
 /** How checkpoints are averaged. */

@@ -1,7 +1,7 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import { quote } from '../format/json-scanner.ts';
-import { placeOf } from '../inspection/place.ts';
+import { placeOf } from '../place.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { bytesOf, type ExportOptions, openWeights, type Weight } from './weights.ts';

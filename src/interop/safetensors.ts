@@ -1,6 +1,6 @@
 import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
-import { placeOf } from '../inspection/place.ts';
+import { placeOf } from '../place.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
 

@@ -3,7 +3,7 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
-import { placeOf } from '../../inspection/place.ts';
+import { placeOf } from '../../place.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';

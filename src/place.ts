@@ -1,7 +1,7 @@
-import { absoluteFolder } from '../checkpoint/folder.ts';
-import { MisconfigurationError } from '../errors.ts';
-import { whereabouts } from '../saving/whereabouts.ts';
-import type { Storage } from '../storages/storage.ts';
+import { absoluteFolder } from './checkpoint/folder.ts';
+import { MisconfigurationError } from './errors.ts';
+import { whereabouts } from './saving/whereabouts.ts';
+import type { Storage } from './storages/storage.ts';
 
 /** Where checkpoints are looked for. */
 export interface StorageOptions {
@@ -32,7 +32,7 @@ export async function placeOf(path: string | URL, options: StorageOptions): Prom
 
 /** Loaded when it is needed, so that a page that brings its own storage has nothing to do with Node. */
 async function localStorage(): Promise<Storage> {
-  const { localFiles } = await import('../storages/local.ts');
+  const { localFiles } = await import('./storages/local.ts');
   return localFiles();
 }
 
@@ -44,8 +44,8 @@ function checkIsLocal(given: string): void {
   throw new MisconfigurationError(
     isFile
       ? `'${given}' names a file of another machine. A file: URL has three slashes: file:///folder/file.ckpt.`
-      : `'${given}': there is no storage for ${scheme}:// URLs. Paths and file:// URLs work; give any other ` +
-          `storage of yours to the functions of 'highwater/inspect'.`,
+      : `'${given}': there is no storage for ${scheme}:// URLs. Paths and file:// URLs work; for any other, ` +
+          `give a storage of yours.`,
     { details: { path: given } },
   );
 }
