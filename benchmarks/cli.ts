@@ -5,7 +5,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 
 import { ModelCheckpoint, memoryFiles, Trainer } from 'highwater';
 import { ArrayModule, type LossAndGradients } from '../test/support/array-module.ts';
@@ -72,7 +71,7 @@ function measure(name: string, size: string, allowedMs: number, ...args: readonl
 }
 
 execFileSync('npm', ['run', 'build'], { stdio: 'ignore' });
-tf.enableProdMode();
+
 await useBackend('cpu');
 await mkdir('runs', { recursive: true });
 const root = resolve(await mkdtemp(join('runs', 'bench-')));

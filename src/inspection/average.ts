@@ -2,12 +2,12 @@ import { lastPart } from '../checkpoint/folder.ts';
 import { CheckpointMismatchError, MisconfigurationError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
+import { placeOf, refuseTaken, type StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
-import { publishContent } from '../saving/publish.ts';
+import { writeCheckpoint } from '../saving/write-checkpoint.ts';
 import { VERSION } from '../version.ts';
 import { openAt } from './open.ts';
-import { placeOf, refuseTaken, type StorageOptions } from './place.ts';
 import { countIn } from './stored-document.ts';
 
 /** How checkpoints are averaged. */
@@ -58,29 +58,27 @@ export async function averageCheckpoints(
   const tensors = [...(weights[0] as Weights).values()].map((tensor) => {
     const same = weights.map((others) => others.get(tensor.name) as StoredTensor);
     const { group, name, dtype, shape } = tensor;
-    return { group, name, dtype, shape, read: () => meanOf(readers, same), release: () => {} };
+    return { group, name, dtype, shape, read: () => meanOf(readers, same) };
   });
   const newest = readers.reduce((a, b) => (stepOf(b) > stepOf(a) ? b : a)).document;
-  const job = {
-    names: [{ path, role: 'user', replaces: options.replace ?? false, weightsOnly: true } as const],
-    removals: [],
-    journal: [],
-    isAwaited: true,
-  };
   const { hyperParameters, engine } = first.document ?? {};
   const document = {
     epoch: newest?.epoch,
     globalStep: newest?.globalStep,
-    sequence: newest?.sequence,
     version: VERSION,
+    kind: 'weights',
+    sequence: newest?.sequence,
     hyperParameters,
     engine,
     averageOf: readers.map((reader) => lastPart(reader.path)),
   };
-  const snapshot = { document, tensors, release: () => {} };
-  const publication = { job, snapshot, published: new Set<string>() };
-  const checksum = await fastestChecksum();
-  const sizeBytes = await publishContent(storage, publication, job.names, checksum);
+  const sizeBytes = await writeCheckpoint(
+    storage,
+    path,
+    { document, tensors },
+    options.replace ?? false,
+    await fastestChecksum(),
+  );
   return { path, sizeBytes, tensors: tensors.length };
 }
 

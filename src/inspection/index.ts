@@ -1,4 +1,5 @@
 export { compareScores } from '../checkpoint/monitor.ts';
+export type { StorageOptions } from '../place.ts';
 export { type AverageOptions, type AverageOutcome, averageCheckpoints } from './average.ts';
 export {
   type Difference,
@@ -19,7 +20,6 @@ export {
   type TensorInspection,
 } from './inspect.ts';
 export { type CheckpointListing, listCheckpoints } from './list.ts';
-export type { StorageOptions } from './place.ts';
 export { type FolderPlan, type PruneOutcome, planPrune, prune } from './prune.ts';
 export type { PrunePlan, PruneRules, PruneStep } from './prune-plan.ts';
 export { type FileHistory, type History, readFileHistory, readHistory } from './read-history.ts';

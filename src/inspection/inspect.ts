@@ -3,9 +3,9 @@ import type { StoredTensor, TensorGroup } from '../format/checkpoint-file.ts';
 import { bytesPerElement } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import { numbersOf } from '../format/numbers.ts';
+import type { StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { openAt } from './open.ts';
-import type { StorageOptions } from './place.ts';
 import {
   countIn,
   metricsIn,
@@ -70,8 +70,7 @@ const GROUPS: readonly TensorGroup[] = ['model', 'optimizer', 'gradient', 'rng',
  *
  * @param path a path or a `file:` URL.
  * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_FOREIGN`, `CHECKPOINT_VERSION`) saying which byte is
- * wrong;
- * HighwaterError (`CHECKPOINT_NOT_FOUND`); StorageError.
+ * wrong; HighwaterError (`CHECKPOINT_NOT_FOUND`); StorageError.
  */
 export async function inspect(
   path: string | URL,

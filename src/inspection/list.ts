@@ -2,10 +2,10 @@ import { folderOf, lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
+import { placeOf, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { JOURNAL_FOLDER } from '../saving/journal.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 import {
   bareSummary,
   type CheckpointSummary,

@@ -1,5 +1,5 @@
+import { placeOf, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 
 /** Opens a file by its header. */
 export async function openAt(

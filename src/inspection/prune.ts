@@ -1,10 +1,10 @@
 import { CheckpointFileError, HighwaterError, MisconfigurationError } from '../errors.ts';
+import { placeOf, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
 import { listCheckpoints } from './list.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 import { decidePrune, type PrunePlan, type PruneRules, type PruneStep } from './prune-plan.ts';
 import { journalFolder } from './read-history.ts';
 import { groupedByFolder } from './summary.ts';

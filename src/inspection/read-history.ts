@@ -1,10 +1,10 @@
 import { folderOf } from '../checkpoint/folder.ts';
 import { HighwaterError } from '../errors.ts';
+import { placeOf, type StorageOptions } from '../place.ts';
 import { journalPath } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type FileFate, fateOf, type HistoryEvent, mentionsIn, parseJournal } from './history.ts';
 import { survey } from './list.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 import { type CheckpointSummary, groupedByFolder, oldestFirst } from './summary.ts';
 
 /** More of a journal than this is not read: Highwater's own are trimmed to less. In bytes. */

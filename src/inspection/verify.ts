@@ -1,8 +1,8 @@
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
+import { placeOf, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { Storage } from '../storages/storage.ts';
 import { filesBelow } from './list.ts';
-import { placeOf, type StorageOptions } from './place.ts';
 import { type FileState, problemState } from './summary.ts';
 
 /** What a verification found about one file. */

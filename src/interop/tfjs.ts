@@ -3,7 +3,7 @@ import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import { quote } from '../format/json-scanner.ts';
-import { placeOf, refuseTaken } from '../inspection/place.ts';
+import { placeOf, refuseTaken } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { VERSION } from '../version.ts';

@@ -1,7 +1,7 @@
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
-import { type Place, placeOf, refuseTaken, type StorageOptions } from '../inspection/place.ts';
+import { type Place, placeOf, refuseTaken, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { StorageWriter } from '../storages/storage.ts';
 import { type Conversion, planConversion } from './conversion.ts';

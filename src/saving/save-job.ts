@@ -88,10 +88,9 @@ export function documentOf(job: SaveJob, { document }: Snapshot, weightsOnly: bo
     removals: job.removals.map(({ path }) => path),
   };
   if (!weightsOnly) return { ...document, kind: 'full', save };
-  const { epoch, globalStep, version, hyperParameters, sequence, engine, averageOf } = document;
+  const { epoch, globalStep, version, hyperParameters, sequence, engine } = document;
   return {
     ...{ epoch, globalStep, version, kind: 'weights', sequence, hyperParameters, engine },
-    averageOf,
     save,
   };
 }

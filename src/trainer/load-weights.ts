@@ -1,10 +1,10 @@
 import type { LoadReport, StateGroup } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
+import { placeOf } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { restoreTensors } from '../saving/user-values.ts';
 import type { Storage } from '../storages/storage.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { absolutePath, defaultStorage } from './options.ts';
 import type { TrainingModule } from './training-module.ts';
 
 /** How weights are loaded. */
@@ -23,23 +23,15 @@ const WEIGHTS: ReadonlySet<StateGroup> = new Set(['model']);
  *
  * @param path of the file; `~` and `file:` URLs work.
  * @throws CheckpointFileError (`CHECKPOINT_INVALID`, `CHECKPOINT_FOREIGN`, `CHECKPOINT_VERSION`) saying which byte is
- * wrong;
- * HighwaterError (`CHECKPOINT_NOT_FOUND`).
+ * wrong; HighwaterError (`CHECKPOINT_NOT_FOUND`); MisconfigurationError (`MISCONFIGURATION`) for a path that is empty,
+ * or without a `storage` a URL of something else than a local file.
  */
 export async function openCheckpoint(
   path: string,
   options: Pick<LoadOptions, 'storage'> = {},
 ): Promise<CheckpointReader> {
-  const { storage, path: file } = placeOf(path, options);
+  const { storage, path: file } = await placeOf(path, options);
   return await CheckpointReader.open(storage, file);
-}
-
-/** Where a file is, by the storage's own path. */
-export function placeOf(
-  path: string,
-  options: Pick<LoadOptions, 'storage'>,
-): { readonly storage: Storage; readonly path: string } {
-  return { storage: options.storage ?? defaultStorage(), path: absolutePath(path) };
 }
 
 /**

@@ -59,7 +59,14 @@ const rules: readonly Rule[] = [
   // Checkpoints for the loop of tfjs itself, which the Trainer does not drive.
   {
     of: 'engines/tfjs/layers-model/',
-    values: [...core, 'own', 'engines/load-plan.ts', 'trainer/', 'callbacks/model-checkpoint.ts'],
+    values: [
+      ...core,
+      'own',
+      'engines/load-plan.ts',
+      'trainer/',
+      'place.ts',
+      'callbacks/model-checkpoint.ts',
+    ],
     packages: 2,
   },
   {
@@ -88,21 +95,22 @@ const rules: readonly Rule[] = [
     values: [...core, 'trainer/'],
     types: ['callbacks/model-checkpoint.ts'],
   },
+  { of: 'trainer/load-weights.ts', values: [...core, 'trainer/', 'place.ts'] },
   { of: 'trainer/', values: [...core, 'trainer/'] },
   {
     of: 'testing/',
     values: [...base, ...contracts, 'testing/', 'trainer/training-module.ts'],
     packages: 1,
   },
-  // Chooses the default storage, as `trainer/options.ts` does for the Trainer.
-  { of: 'inspection/place.ts', values: [...core, 'inspection/', 'storages/'] },
-  { of: 'inspection/', values: [...core, 'inspection/'] },
+  // Chooses the default storage for a path, as `trainer/options.ts` does for the Trainer.
+  { of: 'place.ts', values: [...core, 'storages/'] },
+  { of: 'inspection/', values: [...core, 'inspection/', 'place.ts'] },
   // Bytes of Python, without a place: it reads no file and makes no value that it was not asked for.
   {
     of: 'interop/torch/pickle/',
     values: ['interop/torch/pickle/', 'format/', 'errors.ts'],
   },
-  { of: 'interop/', values: [...core, 'interop/', 'inspection/place.ts'] },
+  { of: 'interop/', values: [...core, 'interop/', 'place.ts'] },
   // The public API: an export of its own for each kind of work, so that a command loads only what it needs.
   {
     of: 'cli/',

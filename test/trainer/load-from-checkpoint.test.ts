@@ -2,7 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CheckpointMismatchError, ModelCheckpoint, Trainer } from '../../src/index.ts';
+import {
+  CheckpointMismatchError,
+  ModelCheckpoint,
+  openCheckpoint,
+  Trainer,
+} from '../../src/index.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
 
 interface Sizes {
@@ -34,6 +39,15 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'highwater-load-'));
 });
 afterEach(() => rm(root, { recursive: true }));
+
+it.each([
+  ['s3://bucket/a.ckpt', 'there is no storage for s3:// URLs'],
+  ['file://elsewhere/a.ckpt', 'a file of another machine'],
+  ['', 'A path is empty'],
+])("refuses '%s' before it looks for a file", async (path, message) => {
+  await expect(openCheckpoint(path)).rejects.toMatchObject({ code: 'MISCONFIGURATION' });
+  await expect(openCheckpoint(path)).rejects.toThrow(message);
+});
 
 async function trained(saveWeightsOnly: boolean): Promise<string> {
   const checkpoint = new ModelCheckpoint({ dirpath: root, saveWeightsOnly });

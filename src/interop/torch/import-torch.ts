@@ -3,7 +3,7 @@ import { CheckpointFileError, HighwaterError } from '../../errors.ts';
 import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
-import { placeOf, refuseTaken, type StorageOptions } from '../../inspection/place.ts';
+import { placeOf, refuseTaken, type StorageOptions } from '../../place.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { atPath } from '../../saving/error-at-path.ts';
 import { type ReadableTensor, writeCheckpoint } from '../../saving/write-checkpoint.ts';

@@ -3,9 +3,10 @@ import { loadLayersModel } from '@tensorflow/tfjs-layers';
 import { CheckpointFileError, MisconfigurationError } from '../../../errors.ts';
 import type { DType } from '../../../format/dtype.ts';
 import type { JsonObject } from '../../../format/json.ts';
+import { placeOf } from '../../../place.ts';
 import type { Storage } from '../../../storages/storage.ts';
 import { ForeignRun, type ForeignRunOptions } from '../../../trainer/foreign-run.ts';
-import { openCheckpoint, placeOf } from '../../../trainer/load-weights.ts';
+import { openCheckpoint } from '../../../trainer/load-weights.ts';
 import type { Architecture } from './architecture.ts';
 import { ModelState } from './model-state.ts';
 
@@ -100,7 +101,7 @@ export function toCheckpoint(path: string, options: ForeignRunOptions = {}): tf.
 export function fromModelJson(path: string, options: HandlerOptions = {}): tf.io.IOHandler {
   return {
     async load(): Promise<tf.io.ModelArtifacts> {
-      const { storage, path: file } = placeOf(path, options);
+      const { storage, path: file } = await placeOf(path, options);
       const modelJson = parse(new TextDecoder().decode(await storage.read(file)), file);
       const folder = file.slice(0, file.lastIndexOf('/'));
       return await tf.io.getModelArtifactsForJSON(modelJson, async (manifest) => {

@@ -1,7 +1,7 @@
-import { absoluteFolder } from '../checkpoint/folder.ts';
-import { MisconfigurationError, StorageError } from '../errors.ts';
-import { whereabouts } from '../saving/whereabouts.ts';
-import type { Storage } from '../storages/storage.ts';
+import { absoluteFolder } from './checkpoint/folder.ts';
+import { MisconfigurationError, StorageError } from './errors.ts';
+import { whereabouts } from './saving/whereabouts.ts';
+import type { Storage } from './storages/storage.ts';
 
 /** Where checkpoints are looked for. */
 export interface StorageOptions {
@@ -50,7 +50,7 @@ export async function refuseTaken({ storage, path }: Place, isReplacing: boolean
 
 /** Loaded when it is needed, so that a page that brings its own storage has nothing to do with Node. */
 async function localStorage(): Promise<Storage> {
-  const { localFiles } = await import('../storages/local.ts');
+  const { localFiles } = await import('./storages/local.ts');
   return localFiles();
 }
 
