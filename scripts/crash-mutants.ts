@@ -20,8 +20,10 @@ import { parseArgs } from 'node:util';
 import { exempt, type Mutant, mutants } from './crash/mutants.ts';
 
 const COPIED = ['src', 'test', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
-const FLUSH_OR_MOVE = /\b(?:file|fs|handle)\.(?:datasync|syncFolder|sync|rename|link)\(/g;
+const FLUSH_OR_MOVE =
+  /(?:\b(?:file|folder|fs|handle)\.|await )(?:datasync|syncFolder|sync|rename|link)\(/g;
 const SEARCHED = [
+  'src/loggers/durable-file.ts',
   'src/storages/local.ts',
   ...readdirSync('src/storages/local').map((name) => `src/storages/local/${name}`),
 ];

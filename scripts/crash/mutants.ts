@@ -19,11 +19,13 @@ const local = 'src/storages/local.ts';
 const system = 'src/storages/local/file-system.ts';
 const saver = 'src/saving/saver.ts';
 const publish = 'src/saving/publish.ts';
+const durable = 'src/loggers/durable-file.ts';
 const finish = 'src/saving/finish-save.ts';
 const order = 'test/storages/local-order.test.ts';
 const writers = 'test/crash/two-writers.test.ts';
 const faults = 'test/crash/faults.test.ts';
 const flushes = 'test/storages/local-flushes.test.ts';
+const logged = 'test/loggers/durable-file.test.ts';
 
 const publishing = `    const bytes = await this.#publish(pending, this.#checksum);`;
 /** Every flush, every atomic change of a name, and every order that something relies on, taken away. */
@@ -262,6 +264,79 @@ ${publishing}`,
     find: '    await sweepFolder(storage, folder);',
     replace: '',
     workloads: ['stale-temporaries'],
+  },
+  {
+    name: "the bytes of a logger's new file are not flushed",
+    file: durable,
+    find: `    await file.writeFile(text);
+    await file.datasync();`,
+    replace: '    await file.writeFile(text);',
+    test: logged,
+  },
+  {
+    name: "a logger's file is written over instead of replaced",
+    file: durable,
+    find: 'await rename(temporary, path);',
+    replace: `await writeText(path, text);
+    await rm(temporary);`,
+    test: logged,
+  },
+  {
+    name: "the name of a logger's new file is not flushed",
+    file: durable,
+    find: `  await syncFolder(dirname(path));
+}
+
+async function writeText`,
+    replace: `}
+
+async function writeText`,
+    test: logged,
+  },
+  {
+    name: 'what a logger adds durably is not flushed',
+    file: durable,
+    find: 'if (isDurable) await file.datasync();',
+    replace: '',
+    test: logged,
+  },
+  {
+    name: "the new end of a logger's file is not flushed",
+    file: durable,
+    find: '      await file.sync();',
+    replace: '',
+    test: logged,
+  },
+  {
+    name: "the names of a logger's folders are not flushed",
+    file: durable,
+    find: 'await syncFolder(dirname(folder));',
+    replace: '',
+    test: logged,
+  },
+  {
+    name: "the name of a run's own folder is not flushed",
+    file: durable,
+    find: `  await syncFolder(dirname(path));
+  return true;`,
+    replace: '  return true;',
+    test: logged,
+  },
+  {
+    name: "the names are flushed before a logger's file is set aside",
+    file: durable,
+    find: `    await rename(path, aside);
+    await syncFolder(dir);`,
+    replace: `    await syncFolder(dir);
+    await rename(path, aside);`,
+    test: logged,
+  },
+  {
+    name: "the flush of names in a logger's folder does not reach the system",
+    file: durable,
+    find: '    await folder.sync();',
+    replace: '',
+    test: logged,
   },
 ];
 

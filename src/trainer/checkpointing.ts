@@ -3,6 +3,7 @@ import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { HighwaterError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
+import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { isContained } from '../saving/containment.ts';
 import { type RankedFile, rankedFiles } from '../saving/recovery.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from '../saving/save-job.ts';
 import type { Saver } from '../saving/saver.ts';
 import type { Snapshot } from '../saving/snapshot.ts';
-import type { StoredName } from '../saving/stored-save.ts';
+import { orderOf, type StoredName } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type CheckpointCost, NO_COST, withSave } from './checkpoint-cost.ts';
 import { Ranks } from './ranks.ts';
@@ -85,9 +86,9 @@ export class Checkpointing {
   /** Where a callback without `dirpath` saves. */
   defaultFolder = '';
   /** The file this run was resumed from: never removed. */
-  resumedFrom: string | undefined;
+  #resumedFrom: string | undefined;
   /** The moment it was saved at: {@link rankedFiles} knows nothing later. */
-  resumedSequence = 0;
+  #resumedSequence = 0;
   readonly #saver: Saver;
   readonly #source: CheckpointSource;
   readonly #waits: boolean;
@@ -130,6 +131,12 @@ export class Checkpointing {
     return this.#fullSaves.size > 0;
   }
 
+  /** This run goes on from a checkpoint. */
+  resume({ path, document }: Pick<CheckpointReader, 'path' | 'document'>): void {
+    this.#resumedFrom = path;
+    this.#resumedSequence = orderOf(document).sequence;
+  }
+
   /** Saves that are not durable yet; 0 on all ranks but rank 0. */
   get pendingSaves(): number {
     return this.#saver.pendingSaves;
@@ -163,7 +170,7 @@ export class Checkpointing {
         this.storage,
         { path, depth, extensions: [FILE_EXTENSION] },
         this.#source.keyOf(owner),
-        this.resumedSequence,
+        this.#resumedSequence,
       );
       return found.map((file) => ({ ...file }));
     });
@@ -300,7 +307,7 @@ export class Checkpointing {
     this.#fullSaves.clear();
     for (const { path, weightsOnly } of names) if (!weightsOnly) this.#fullSaves.add(path);
     const isWanted = (path: string): boolean =>
-      path === this.resumedFrom ||
+      path === this.#resumedFrom ||
       names.some((name) => name.path === path) ||
       this.#source.owners.some((owner) => owner.keeps(path));
     const removals = submitted

@@ -263,7 +263,7 @@ export class FitLoop {
     if (tookStep) await this.#optimizerStep();
     const step = globalStep + (tookStep ? 1 : 0);
     metrics.commit();
-    if (ranks.areMany) await metrics.syncSteps('train');
+    await metrics.syncSteps('train');
     this.#ending = { loss, names: metrics.publishStep('train', globalStep + 1) };
     this.#batchDone = fed;
     this.#move({
@@ -294,7 +294,7 @@ export class FitLoop {
     this.#feed?.complete();
     this.#batchDone = undefined;
     metrics.commit();
-    if (ranks.areMany) await metrics.syncSteps('train');
+    await metrics.syncSteps('train');
     const measuredFor = tookStep ? globalStep : globalStep + 1;
     const more = metrics.publishStep('train', measuredFor);
     await this.#logSteps([...new Set([...names, ...more])]);

@@ -1,6 +1,6 @@
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
-import { orderOf, type StoredName } from '../saving/stored-save.ts';
+import type { StoredName } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { keyAmong } from './checkpoint-content.ts';
 import { describeCost } from './checkpoint-cost.ts';
@@ -238,8 +238,7 @@ export class FitRun implements Run {
   ): Promise<Standing> {
     const { checkpointing } = this;
     const mayWrite = !this.#settings.fastDevRun;
-    checkpointing.resumedFrom = reader.path;
-    checkpointing.resumedSequence = orderOf(reader.document).sequence;
+    checkpointing.resume(reader);
     let taken: readonly StoredName[] = [];
     await this.#ranks.onZero(async () => {
       const options = { mayWrite };

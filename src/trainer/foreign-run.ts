@@ -1,21 +1,21 @@
 import type { ModelCheckpoint } from '../callbacks/model-checkpoint.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
-import type { EngineState, StateGroup } from '../engines/engine.ts';
+import type { EngineState } from '../engines/engine.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
-import { finishSave } from '../saving/finish-save.ts';
 import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
 import { orderOf } from '../saving/stored-save.ts';
 import type { Storage } from '../storages/storage.ts';
 import { commonContent, keyAmong } from './checkpoint-content.ts';
-import { newerFiles, prepareFolders } from './checkpoint-folders.ts';
+import { prepareFolders } from './checkpoint-folders.ts';
 import { type CheckpointHost, Checkpointing } from './checkpointing.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
 import { MetricStore } from './metrics.ts';
 import { absolutePath, defaultStorage, type MessageSink } from './options.ts';
-import { restoreCallbacks } from './restore.ts';
+import { EVERY_GROUP, restoreCallbacks } from './restore.ts';
+import { finishFolders } from './resume.ts';
 import { RunFolders, type SavingPlace } from './run-folders.ts';
 
 /** A training loop that is not the Trainer's, as it tells of itself. */
@@ -38,8 +38,6 @@ export interface ForeignRunOptions {
 
 /** Where a callback without `dirpath` saves: as the Trainer without a logger. */
 const DEFAULT_FOLDER = 'checkpoints';
-
-const EVERY_GROUP: ReadonlySet<StateGroup> = new Set(['model', 'optimizer', 'gradient', 'rng']);
 
 type Hook = 'onTrainBatchEnd' | 'onValidationEnd' | 'onTrainEpochEnd' | 'onTrainEnd';
 
@@ -118,21 +116,18 @@ export class ForeignRun implements CheckpointHost {
   /** Training begins, anew or from what was restored. @throws MisconfigurationError, StorageError. */
   async begin(restored: CheckpointReader | undefined): Promise<void> {
     for (const checkpoint of this.#checkpoints) await checkpoint.setup(this, undefined, 'fit');
-    const { storage, defaultFolder } = this.checkpointing;
-    const folders = this.#folders.all(defaultFolder);
-    await prepareFolders(storage, folders);
+    const { checkpointing } = this;
+    const folders = this.#folders.all(checkpointing.defaultFolder);
+    await prepareFolders(checkpointing.storage, folders);
     const { document } = restored ?? {};
     if (restored !== undefined && document !== undefined) {
-      const taken = await finishSave(storage, restored, folders);
-      const { stateKeys } = this.checkpointing;
-      for (const warning of await newerFiles(storage, folders, restored, stateKeys)) {
-        this.warnOnce(warning);
-      }
+      checkpointing.resume(restored);
+      const options = { mayWrite: true };
+      const finished = await finishFolders(restored, checkpointing, this.#folders, options);
+      for (const warning of finished.warnings) this.warnOnce(warning);
       this.#sequence = orderOf(document).sequence;
-      this.checkpointing.resumedFrom = restored.path;
-      this.checkpointing.resumedSequence = this.#sequence;
       await restoreCallbacks(document, this.#checkpoints);
-      this.checkpointing.giveUp(taken);
+      checkpointing.giveUp(finished.taken);
       this.#metrics.loadStateDict(document.metrics as JsonValue);
     }
     for (const checkpoint of this.#checkpoints) checkpoint.onTrainStart();

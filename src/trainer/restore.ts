@@ -18,7 +18,13 @@ import type { Rng } from './rng.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
 
-const EVERY_GROUP: ReadonlySet<StateGroup> = new Set(['model', 'optimizer', 'gradient', 'rng']);
+/** All that an engine has to put back. */
+export const EVERY_GROUP: ReadonlySet<StateGroup> = new Set([
+  'model',
+  'optimizer',
+  'gradient',
+  'rng',
+]);
 
 /** What a checkpoint is restored into. */
 export interface RestoreTarget {

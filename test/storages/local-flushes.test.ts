@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
+import { systemCalls } from '../support/system-calls.ts';
 import { newFolder } from './local-folder.ts';
 
 const WORK = `
@@ -20,16 +19,7 @@ const WATCHED = ['fdatasync', 'fsync', 'link', 'rename', 'unlink'];
 
 it('asks the operating system to flush the bytes of a file, then the names in its folder', async () => {
   const root = await newFolder();
-  const trace = `${root}/trace.json`;
-  const args = ['--import', 'tsx', '--input-type=module', '--trace-event-categories'];
-  args.push('node.fs.async', '--trace-event-file-pattern', trace, '-e', WORK, root);
-  execFileSync(process.execPath, args);
-  const { traceEvents } = JSON.parse(await readFile(trace, 'utf8')) as {
-    readonly traceEvents: readonly { readonly ph: string; readonly name: string }[];
-  };
-  const calls = traceEvents.flatMap(({ ph, name }) =>
-    ph === 'b' && WATCHED.includes(name) ? [name] : [],
-  );
+  const calls = await systemCalls(WORK, root, WATCHED);
   // What comes before is the names of the folders above, and the file that tries out the folder.
   expect(calls.slice(calls.indexOf('fdatasync'))).toEqual(
     ['fdatasync', 'link', 'unlink', 'fsync'].concat(
