@@ -62,7 +62,7 @@ export { DataLoader, type DataLoaderOptions } from './trainer/data-loader.ts';
 export type { DataSource } from './trainer/data-source.ts';
 export type { ReduceFx } from './trainer/epoch-reduction.ts';
 export { openCheckpoint } from './trainer/load-weights.ts';
-export type { LogOptions, LogValue } from './trainer/metrics.ts';
+export type { LogOptions, LogValue } from './trainer/log-options.ts';
 export type { TrainerOptions, ValCheckInterval } from './trainer/options.ts';
 export { Rng, type RngState } from './trainer/rng.ts';
 export { Share } from './trainer/share.ts';

@@ -3,7 +3,8 @@ import { nextMacrotask } from '../event-loop.ts';
 import { BatchFeed } from './batch-feed.ts';
 import type { DataSource } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
-import type { LogScope, MetricStore } from './metrics.ts';
+import type { LogScope } from './log-options.ts';
+import type { MetricStore } from './metrics.ts';
 import type { Ranks } from './ranks.ts';
 import type { TrainingModule } from './training-module.ts';
 

@@ -1,47 +1,19 @@
 import type { MetricReading } from '../checkpoint/monitor.ts';
 import type { EngineTensors } from '../engines/engine.ts';
-import { CheckpointFileError, MisconfigurationError } from '../errors.ts';
+import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
+import {
+  type LogOptions,
+  type LogScope,
+  type LogValue,
+  REDUCTIONS,
+  type ResolvedLogOptions,
+} from './log-options.ts';
 import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-values.ts';
 import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
-
-/** A number, or one of the engine's scalar tensors. */
-export type LogValue = unknown;
-
-/** How a metric is logged. Defaults depend on the hook, as in Lightning: see `TrainingModule.log`. */
-export interface LogOptions {
-  /** Keep the value of this step. Default: true in training steps, else false. */
-  readonly onStep?: boolean;
-  /** Keep the mean over the epoch. Default: false in training steps, else true. */
-  readonly onEpoch?: boolean;
-  /** Show it in the progress bar. Default false. */
-  readonly progBar?: boolean;
-  /** Send it to the loggers. Default true. */
-  readonly logger?: boolean;
-  /** Weight of this batch in the epoch's mean, above 0. Default 1. */
-  readonly batchSize?: number;
-  /** How the epoch's values become one: `'mean'` (the default), `'sum'`, `'min'` or `'max'`. */
-  readonly reduceFx?: ReduceFx;
-  /** With several loaders, add `/dataloader_idx_<n>` to the name. Default true. */
-  readonly addDataloaderIdx?: boolean;
-  /**
-   * Reduce it over the ranks too: a mean weighted by `batchSize`, else by each rank's share of the batch. All
-   * ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
-   * the metric of its own share, and that of rank 0 decides.
-   */
-  readonly syncDist?: boolean;
-}
-
-/** Where in training a metric is logged from. */
-export interface LogScope {
-  readonly stage: 'train' | 'validation' | 'test';
-  /** Whether this hook belongs to a batch; else to an epoch. */
-  readonly isBatchHook: boolean;
-  /** Appended to names when there are several loaders: `/dataloader_idx_1`. */
-  readonly suffix: string;
-}
+import { storedMetrics } from './stored-metrics.ts';
 
 /** A metric as hooks, monitors and file names see it. */
 interface Visible {
@@ -56,9 +28,7 @@ interface Visible {
 interface Running {
   readonly name: string;
   readonly isBatchHook: boolean;
-  readonly options: Required<
-    Pick<LogOptions, 'onStep' | 'onEpoch' | 'progBar' | 'logger' | 'reduceFx' | 'syncDist'>
-  >;
+  readonly options: ResolvedLogOptions;
   readonly epoch: EpochReduction;
   /** What other ranks do not know of yet. */
   readonly ofRank: RankValues;
@@ -68,8 +38,6 @@ interface Running {
 }
 
 type Stage = LogScope['stage'];
-
-const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min', 'max']);
 
 /**
  * Everything that was logged. Within a hook, logged values are staged; they count when the hook has
@@ -371,43 +339,6 @@ export class MetricStore {
   }
 }
 
-interface StoredMetrics {
-  readonly visible: readonly (readonly [string, number, number, boolean, boolean])[];
-  readonly train: readonly (readonly [
-    string,
-    Omit<Running['options'], 'reduceFx' | 'syncDist'> & Pick<LogOptions, 'reduceFx' | 'syncDist'>,
-    { readonly sum: number; readonly weight: number },
-    boolean?,
-  ])[];
-}
-
 function keyOf(name: string, isBatchHook: boolean): string {
   return `${isBatchHook ? 'batch' : 'epoch'} ${name}`;
-}
-
-/** @throws CheckpointFileError naming the metric that is not in the form of {@link StoredMetrics}. */
-function storedMetrics(state: JsonValue): StoredMetrics {
-  const { visible, train } = (state ?? {}) as JsonObject;
-  const check = (list: JsonValue | undefined, isValid: (entry: JsonValue) => boolean): void => {
-    const wrong = Array.isArray(list) ? list.findIndex((entry) => !isValid(entry)) : -2;
-    if (wrong === -1) return;
-    const what = wrong === -2 ? list : (list as readonly JsonValue[])[wrong];
-    throw new CheckpointFileError(`The stored metrics hold ${JSON.stringify(what)}.`);
-  };
-  check(visible, (entry) => isTuple(entry, ['string', 'number', 'number', 'boolean', 'boolean']));
-  check(train, (entry) => {
-    if (!isTuple(entry, ['string', 'object', 'object'])) return false;
-    const [, options, epoch, isBatchHook = true] =
-      entry as unknown as StoredMetrics['train'][number];
-    const { onStep, onEpoch, progBar, logger, reduceFx = 'mean', syncDist = false } = options ?? {};
-    const flags: readonly unknown[] = [onStep, onEpoch, progBar, logger, syncDist, isBatchHook];
-    const isReduction =
-      REDUCTIONS.has(reduceFx) && flags.every((flag) => typeof flag === 'boolean');
-    return isReduction && typeof epoch?.sum === 'number' && typeof epoch.weight === 'number';
-  });
-  return state as unknown as StoredMetrics;
-}
-
-function isTuple(value: JsonValue, types: readonly string[]): boolean {
-  return Array.isArray(value) && types.every((type, i) => typeof value[i] === type);
 }

@@ -1,7 +1,8 @@
 import type { Stage } from '../callbacks/callback.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import type { LearningRateSchedule } from './learning-rate.ts';
-import type { LogScope, MetricStore } from './metrics.ts';
+import type { LogScope } from './log-options.ts';
+import type { MetricStore } from './metrics.ts';
 import type { Progress } from './progress.ts';
 import type { Rng } from './rng.ts';
 

@@ -8,7 +8,7 @@ import type { Checkpointing } from './checkpointing.ts';
 import { type EvaluationResult, EvaluationRun } from './evaluation-run.ts';
 import { FitRun } from './fit-run.ts';
 import type { LearningRateSchedule } from './learning-rate.ts';
-import type { LogOptions, LogValue } from './metrics.ts';
+import type { LogOptions, LogValue } from './log-options.ts';
 import {
   defaultCallbacks,
   defaultLoggers,

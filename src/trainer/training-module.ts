@@ -14,7 +14,7 @@ import type { Strategy } from '../strategies/strategy.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
 import type { LoadOptions } from './load-weights.ts';
-import type { LogOptions, LogValue } from './metrics.ts';
+import type { LogOptions, LogValue } from './log-options.ts';
 import type { Rng } from './rng.ts';
 
 /** What a module can ask of the Trainer that drives it. */

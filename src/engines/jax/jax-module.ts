@@ -1,7 +1,7 @@
 import { blockUntilReady, Array as JaxArray, random, valueAndGrad } from '@jax-js/jax';
 import { MisconfigurationError } from '../../errors.ts';
 import type { JsonObject } from '../../format/json.ts';
-import type { LogOptions } from '../../trainer/metrics.ts';
+import type { LogOptions } from '../../trainer/log-options.ts';
 import { TrainingModule } from '../../trainer/training-module.ts';
 import type {
   EvaluationStage,
