@@ -123,6 +123,7 @@ function best(
 ): readonly (readonly [CheckpointSummary, reason: string])[] {
   const { keepTop = 0 } = rules;
   if (keepTop === 0 || own.length === 0) return [];
+  if (own.every(isUnranked)) return own.map((weights) => [weights, 'never ranked: left alone']);
   const scored = scoresOf(own, rules);
   const monitors = [...new Set(scored.map(({ monitor }) => monitor))];
   return KINDS.flatMap((kind) =>
@@ -168,6 +169,11 @@ function scoresOf(own: readonly CheckpointSummary[], { by, mode }: PruneRules): 
       (there === '' ? 'Keep the newest (keepLast) instead.' : `They have ${there}.`),
     { details: { by: by ?? null } },
   );
+}
+
+/** Weights that no callback has saved: an average, an import. */
+function isUnranked({ state, score, metrics }: CheckpointSummary): boolean {
+  return state === 'weights only' && score === null && metrics.length === 0;
 }
 
 /** One name of each save: the ranked one, if there is one. */

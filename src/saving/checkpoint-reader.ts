@@ -218,7 +218,7 @@ async function fileSizeBytes(storage: ReadStorage, path: string): Promise<number
   if (entry.kind === 'folder') {
     throw new HighwaterError(
       'CHECKPOINT_NOT_FOUND',
-      `'${path}' is a folder. Name a checkpoint file in it, or use 'last' or 'best'.`,
+      `'${path}' is a folder. Name a checkpoint file in it.`,
       { details: { path } },
     );
   }

@@ -11,7 +11,8 @@ const EXIT_CODES: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM:
  * its usual effect. Under a launcher it is enough that one rank gets it.
  *
  * Sets `process.exitCode`, for when the script ends: 130 after SIGINT, 143 after SIGTERM, and nothing after
- * SIGUSR1, with which Slurm (`--signal=USR1@60`) asks a job to make room in good order. Node only.
+ * SIGUSR1, with which Slurm (`--signal=USR1@60`) asks a job to make room in good order. Node only. Start the script
+ * with `node --import tsx`, not `tsx`: the latter kills a process that has not answered a signal within 60 ms.
  *
  * @param signals default: SIGINT, SIGTERM and SIGUSR1.
  */

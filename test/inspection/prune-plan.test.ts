@@ -108,6 +108,17 @@ it('never counts weights alone among the newest or the best of what training can
   expect(kept([...run, unscored], rules)).toContain('last.ckpt');
 });
 
+it('leaves weights alone that were never ranked, in a folder of nothing else', () => {
+  const made = ['soup.ckpt', 'back.ckpt'].map((name) => ({
+    ...file(name, { globalStep: 4, state: 'weights only' }),
+    monitor: null,
+    score: null,
+    mode: null,
+    metrics: [],
+  }));
+  expect(kept(made, { keepTop: 1, keepLast: 1 })).toEqual(['soup.ckpt', 'back.ckpt']);
+});
+
 it.each<[string, PruneRules, string]>([
   ['no rule', {}, 'say what stays'],
   ['a negative count', { keepTop: -1 }, 'keepTop is -1'],
