@@ -86,6 +86,10 @@ export class ProgressBar implements Callback {
   onMessage(): void {
     this.#painter?.clear();
   }
+  /** A run that is interrupted ends in no other hook. */
+  teardown(): void {
+    this.#painter?.end();
+  }
 
   /** When and where the epoch's training began, while a validation is shown. */
   #training: { readonly startedMs: number; readonly firstBatch: number } | undefined;
