@@ -34,7 +34,8 @@ export class LearningRateMonitor implements Callback {
         'LearningRateMonitor: the learning rate of this optimizer cannot be read.',
       );
     }
-    if (trainer.loggers.length > 0 || trainer.settings.fastDevRun) return;
+    // Only rank 0 has loggers.
+    if (!trainer.isGlobalZero || trainer.loggers.length > 0 || trainer.settings.fastDevRun) return;
     throw new MisconfigurationError(
       'LearningRateMonitor: there is no logger to send the learning rate to. Give the Trainer one, or leave ' +
         'this callback out.',

@@ -10,7 +10,8 @@ import type { Ranks } from './ranks.ts';
  * @throws MisconfigurationError on every rank when their modules are not alike, naming the first difference.
  */
 export async function copyFromZero(module: EngineState, ranks: Ranks): Promise<void> {
-  const entries = [...module.state()];
+  // Gradients so far are rank 0's alone.
+  const entries = [...module.state()].filter(({ group }) => group !== 'gradient');
   const own = entries.map(describe);
   const expected = (await ranks.broadcast(own)) as readonly string[];
   await ranks.together(async () => {

@@ -23,7 +23,7 @@ it('the tests notice when a flush, an atomic change of a name or an order is tak
 }, 300_000);
 
 it('nothing is lost, unclear or left behind when a call of the system fails', () => {
-  const { runs, problems } = campaign('crash-faults', '--every', '7');
+  const { runs, problems } = campaign('crash-faults', '--every', '5');
   expect(problems).toBe(0);
   expect(runs).toBeGreaterThan(500);
 }, 300_000);
