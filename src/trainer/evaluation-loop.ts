@@ -58,6 +58,11 @@ export async function runEvaluation(
     for (let batchIdx = 0; ; batchIdx++) {
       const fed = await hooks.guard(`the ${stage} data`, () => feed.next());
       if (fed === undefined) break;
+      // A stand-in for a rank without a share of the batch: nobody asked for its prediction.
+      if (stage === 'predict' && fed.weight === 0) {
+        feed.complete();
+        continue;
+      }
       metrics.share = fed.weight ?? 1 / context.ranks.count;
       scope(true, suffix);
       await hooks.run(`on${name}BatchStart`, fed.batch, batchIdx, index);

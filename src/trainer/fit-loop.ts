@@ -140,12 +140,11 @@ export class FitLoop {
       trainEnd: () => this.#trainEnd(),
       trainSave: () => this.#trainSave(),
     };
-    await this.#agree();
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
       if (this.ending !== undefined) continue;
       const { ranks, signal } = this.#context;
-      if (ranks.areMany) await this.#agree();
+      await this.agree();
       const isAborted = this.#agreed?.isAborted ?? signal?.aborted;
       if (isAborted && this.#progress.next !== 'finished') throw ranks.share(new Interrupted());
     }
@@ -155,7 +154,7 @@ export class FitLoop {
   #agreed: { readonly stops: boolean; readonly isAborted: boolean } | undefined;
 
   /** What one rank wants all do: it may have been told by a signal, a clock or a callback of its own. */
-  async #agree(): Promise<void> {
+  async agree(): Promise<void> {
     const { ranks, signal, shouldStop, stop, settings } = this.#context;
     if (!ranks.areMany) return;
     const wants = [shouldStop(), signal?.aborted === true, this.elapsedMs >= settings.maxTimeMs];
@@ -244,7 +243,12 @@ export class FitLoop {
     metrics.share = weight;
     this.#retainGradients();
     this.#scope(true);
-    if ((await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1) {
+    let skips = (await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1;
+    // Each rank sees a part of its own of the batch: what one decides is done by all.
+    if (ranks.areMany && module.onTrainBatchStart !== undefined) {
+      skips = (await ranks.reduce([Number(skips)], 'max'))[0] === 1;
+    }
+    if (skips) {
       metrics.commit();
       this.#move({ next: 'epochEnd', isLastBatch: false });
       this.#releaseGradients();

@@ -205,6 +205,8 @@ export class FitRun implements Run {
     const start: Progress = from.next === 'finished' ? { ...from, next: 'epochStart' } : from;
     const loop = new FitLoop(context, start, elapsedMs, ending);
     state.loop = loop;
+    // Before anything that depends on a stop or a clock of one rank.
+    await loop.agree();
     const { isNothingLeft } = loop;
     if (found !== undefined) {
       const suffix = isNothingLeft ? '; nothing left to train' : '';

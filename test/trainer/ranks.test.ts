@@ -373,6 +373,43 @@ it('what one rank asks for, all do: stopping', async () => {
   expect(all.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
 });
 
+it('what one rank asks for, all do: skipping the rest of an epoch', async () => {
+  class Skipping extends Line {
+    readonly rank: number;
+    constructor(rank: number) {
+      super();
+      this.rank = rank;
+    }
+    override onTrainBatchStart(_batch: unknown, batchIdx: number): number | undefined {
+      return this.rank === 1 && batchIdx === 2 ? -1 : undefined;
+    }
+  }
+  const all = await train({
+    ranks: 2,
+    trainer: { maxEpochs: 2 },
+    module: (rank) => new Skipping(rank),
+    checkpoints: [{}],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(all.map(({ trainer }) => trainer.globalStep)).toEqual([4, 4]);
+});
+
+it('what one rank asks for, all do: not to begin', async () => {
+  const all = await train({
+    ranks: 2,
+    checkpoints: [{}],
+    callbacks: (rank) => [
+      {
+        setup: (trainer) => {
+          if (rank === 0) trainer.shouldStop = true;
+        },
+      },
+    ],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(all.map(({ trainer }) => trainer.globalStep)).toEqual([0, 0]);
+});
+
 it('an error on one rank ends the others, and rank 0 saves its own exception first', async () => {
   const storage = memoryFiles();
   class Failing extends Line {
@@ -481,6 +518,27 @@ it('validate, test and predict share the data out; metrics are those of all', as
     expect(metrics?.biggest).toBe(9);
     expect(metrics?.count).toBe(7);
   }
+});
+
+it('predicts each item once, also where a rank has no share of a batch', async () => {
+  class Predicting extends Line {
+    override predictStep(items: readonly number[]): readonly number[] {
+      return items;
+    }
+  }
+  const predictions = await Promise.all(
+    localRanks(2).map(async (strategy) => {
+      const trainer = new Trainer({
+        strategy,
+        logger: false,
+        enableProgressBar: false,
+        console: { info() {}, warn() {} },
+      });
+      const data = new DataLoader([1, 2, 3, 4, 5, 6, 7, 8, 9], { batchSize: 4 });
+      return await trainer.predict(new Predicting(), { dataloaders: data });
+    }),
+  );
+  expect(predictions.flat(3).sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
 it('draws and logs on rank 0 alone', () => {
