@@ -261,7 +261,9 @@ export class FitLoop {
       module.trainStep(batch, batchIdx, weight / accumulateGradBatches),
     );
     if (gradients !== undefined) {
-      await hooks.guard('adding up gradients', () => gradients.add(tookStep));
+      // Of a stand-in nothing is added, whatever its gradient: 0 × NaN is NaN.
+      const counted = weight === 0 ? this.#gradientsBefore : undefined;
+      await hooks.guard('adding up gradients', () => gradients.add(tookStep, counted));
     }
     await hooks.run('onAfterBackward');
     if (tookStep) await this.#optimizerStep();

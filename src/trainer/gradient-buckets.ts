@@ -20,6 +20,7 @@ export class GradientBuckets {
   readonly places: readonly GradientPlace[];
   /** What is summed over the ranks, in place. */
   readonly arrays: readonly NumberBuffer[];
+  readonly #names: ReadonlySet<string>;
   /** The last elements of the float32 array. */
   readonly #marks: Float32Array;
 
@@ -45,11 +46,12 @@ export class GradientBuckets {
       ...place,
       bucket: dtype === 'F32' ? F32 : F64,
     }));
+    this.#names = new Set(weights.map(({ name }) => name));
     this.arrays = lengths.F64 === 0 ? [F32] : [F32, F64];
   }
 
   has(name: string): boolean {
-    return this.places.some(({ entry }) => entry.name === name);
+    return this.#names.has(name);
   }
 
   /** Begins a sum: says which gradients this rank has, and that they are 0 where it has none. */
@@ -62,11 +64,6 @@ export class GradientBuckets {
       else bucket.fill(0, at, at + length);
     }
     this.#marks[this.places.length] = known < own.size ? 1 : 0;
-  }
-
-  /** This rank's gradient of a weight. */
-  put(place: GradientPlace, bytes: Uint8Array): void {
-    bytesOf(place).set(bytes);
   }
 
   /** After the sum: whether a rank has a gradient that has no place here. */
@@ -85,7 +82,8 @@ export class GradientBuckets {
   }
 }
 
-function bytesOf({ bucket, at, length }: GradientPlace): Uint8Array {
+/** A view of the bytes of a weight's gradient. */
+export function bytesOf({ bucket, at, length }: GradientPlace): Uint8Array {
   const { BYTES_PER_ELEMENT: size, buffer, byteOffset } = bucket;
   return new Uint8Array(buffer, byteOffset + at * size, length * size);
 }

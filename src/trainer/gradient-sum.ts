@@ -1,7 +1,9 @@
 import type { StateEntry } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { Strategy } from '../strategies/strategy.ts';
-import { GradientBuckets } from './gradient-buckets.ts';
+import { BufferBroadcast } from './buffer-broadcast.ts';
+import { bytesOf, GradientBuckets } from './gradient-buckets.ts';
+import { readInto } from './rank-state.ts';
 import type { TrainingModule } from './training-module.ts';
 
 /**
@@ -17,6 +19,8 @@ export class GradientSum {
   readonly #weightCount: number;
   /** Of the weights that have had a gradient on any rank. */
   #buckets: GradientBuckets = new GradientBuckets([]);
+  /** Of the other weights. */
+  readonly #buffers: BufferBroadcast;
 
   /** @throws MisconfigurationError for an engine that takes no gradients. */
   constructor(module: TrainingModule, strategy: Strategy) {
@@ -29,10 +33,16 @@ export class GradientSum {
     this.#module = module;
     this.#strategy = strategy;
     this.#weightCount = weightsOf([...module.state()]).length;
+    this.#buffers = new BufferBroadcast(module, strategy);
   }
 
-  /** @param isComplete an optimizer step follows on every rank. */
-  async add(isComplete: boolean): Promise<void> {
+  /**
+   * The weights that have no gradient become those of rank 0.
+   *
+   * @param isComplete an optimizer step follows on every rank.
+   * @param counted the gradients of this rank; default: the pending ones.
+   */
+  async add(isComplete: boolean, counted?: readonly StateEntry[]): Promise<void> {
     const entries = [...this.#module.state()];
     const weights = weightsOf(entries);
     if (weights.length !== this.#weightCount) {
@@ -42,9 +52,10 @@ export class GradientSum {
           `constructor or in setup().`,
       );
     }
-    const own = new Map<string, StateEntry>();
-    for (const entry of entries) if (entry.group === 'gradient') own.set(entry.name, entry);
+    const pending = counted ?? entries.filter(({ group }) => group === 'gradient');
+    const own = new Map(pending.map((entry) => [entry.name, entry]));
     while (!(await this.#isSummed(own))) await this.#learn(weights, own);
+    await this.#buffers.share(weights.filter(({ name }) => !this.#buckets.has(name)));
     const isKept = isComplete || this.#strategy.isGlobalZero;
     await this.#module.replaceGradients?.(isKept ? this.#buckets.sums() : []);
   }
@@ -55,10 +66,7 @@ export class GradientSum {
     buckets.mark(own);
     for (const place of buckets.places) {
       const gradient = own.get(place.entry.name);
-      if (gradient === undefined) continue;
-      const owned = this.#module.retain(gradient.handle);
-      buckets.put(place, await this.#module.read(owned));
-      this.#module.release(owned);
+      if (gradient !== undefined) await readInto(bytesOf(place), this.#module, gradient);
     }
     await this.#strategy.reduceGradients(buckets.arrays);
     return !buckets.isIncomplete;

@@ -30,22 +30,30 @@ export async function copyFromZero(module: EngineState, ranks: Ranks): Promise<v
   await module.load(tensors, meta, { strict: true, weightsOnly: false });
 }
 
-async function copyOf(
-  module: EngineState,
-  { group, name, dtype, shape, handle }: StateEntry,
-  ranks: Ranks,
-): Promise<LoadedTensor> {
-  const sizeBytes = tensorSizeBytes(dtype, shape);
-  if (sizeBytes === undefined)
-    throw new HighwaterError('STRATEGY_FAILED', `'${name}' has no size.`);
-  let bytes = new Uint8Array(sizeBytes);
-  if (ranks.isZero) {
-    const owned = module.retain(handle);
-    bytes = Uint8Array.from(await module.read(owned));
-    module.release(owned);
-  }
+async function copyOf(module: EngineState, entry: StateEntry, ranks: Ranks): Promise<LoadedTensor> {
+  const { group, name, dtype, shape } = entry;
+  const bytes = new Uint8Array(sizeBytesOf(entry));
+  if (ranks.isZero) await readInto(bytes, module, entry);
   await ranks.strategy?.broadcastTensor(bytes);
   return { group, name, dtype, shape: [...shape], bytes };
+}
+
+/** Copies a tensor's values, as they are now. */
+export async function readInto(
+  target: Uint8Array,
+  module: EngineState,
+  { handle }: StateEntry,
+): Promise<void> {
+  const owned = module.retain(handle);
+  target.set(await module.read(owned));
+  module.release(owned);
+}
+
+/** How many bytes a tensor has. */
+export function sizeBytesOf({ name, dtype, shape }: StateEntry): number {
+  const sizeBytes = tensorSizeBytes(dtype, shape);
+  if (sizeBytes !== undefined) return sizeBytes;
+  throw new HighwaterError('STRATEGY_FAILED', `'${name}' has no size.`);
 }
 
 function describe({ group, name, dtype, shape }: StateEntry): string {

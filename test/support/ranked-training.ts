@@ -20,8 +20,8 @@ export const ITEMS = 29;
 export class Line extends ArrayModule<readonly number[]> {
   /** Items of each batch that this rank got. */
   readonly seen: number[] = [];
-  constructor() {
-    super({ slope: [0.5], offset: [0] });
+  constructor(more: Readonly<Record<string, readonly number[]>> = {}) {
+    super({ slope: [0.5], offset: [0], ...more });
   }
   override trainingStep(items: readonly number[]): LossAndGradients {
     this.seen.push(...items);
@@ -61,6 +61,8 @@ export interface Rank {
 
 export interface Job {
   readonly ranks: number;
+  /** Default: that many ranks of this process. */
+  readonly strategies?: readonly Strategy[];
   readonly storage?: Storage;
   readonly checkpoints?: readonly ModelCheckpointOptions[];
   readonly trainer?: TrainerOptions;
@@ -72,9 +74,9 @@ export interface Job {
 
 /** Trains on some ranks of this process. Only rank 0 is given the storage: for the others every use of theirs throws. */
 export async function train(job: Job): Promise<readonly Rank[]> {
-  const { ranks, storage = memoryFiles(), batchSize = 6 } = job;
+  const { ranks, strategies = localRanks(ranks), storage = memoryFiles(), batchSize = 6 } = job;
   return await Promise.all(
-    localRanks(ranks).map((strategy) => trainOne(job, strategy, storage, batchSize)),
+    strategies.map((strategy) => trainOne(job, strategy, storage, batchSize)),
   );
 }
 
