@@ -1,5 +1,6 @@
 import type { EvaluationStage } from '../engines/engine.ts';
 import { nextMacrotask } from '../event-loop.ts';
+import { agreeOnBatch } from './batch-agreement.ts';
 import { BatchFeed } from './batch-feed.ts';
 import type { DataSource } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
@@ -57,6 +58,7 @@ export async function runEvaluation(
     const feed = new BatchFeed(source, limits[index] ?? 0);
     for (let batchIdx = 0; ; batchIdx++) {
       const fed = await hooks.guard(`the ${stage} data`, () => feed.next());
+      await agreeOnBatch(context.ranks, fed, stage, batchIdx);
       if (fed === undefined) break;
       // A stand-in for a rank without a share of the batch: nobody asked for its prediction.
       if (stage === 'predict' && fed.weight === 0) {

@@ -2,6 +2,7 @@ import type { StateEntry } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonValue } from '../format/json.ts';
+import { agreeOnBatch } from './batch-agreement.ts';
 import {
   type BatchFeed,
   type FedBatch,
@@ -235,7 +236,7 @@ export class FitLoop {
     }
     const fed = await this.#nextBatch(batchIdx);
     if (fed === undefined) {
-      if (batchIdx === 0) throw emptyData(epoch);
+      if (batchIdx === 0) throw ranks.share(emptyData(epoch));
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
@@ -325,11 +326,13 @@ export class FitLoop {
   }
 
   async #nextBatch(batchIdx: number): Promise<FedBatch | undefined> {
-    const { hooks, data } = this.#context;
-    return await hooks.guard('the training data', async () => {
+    const { hooks, data, ranks } = this.#context;
+    const fed = await hooks.guard('the training data', async () => {
       this.#feed ??= await feedAfter(data.train, data.trainBatches, batchIdx);
       return await this.#feed.next();
     });
+    await agreeOnBatch(ranks, fed, 'training', batchIdx);
+    return fed;
   }
 
   /** Moves the learning rate on, where it is due; `monitored` as in {@link ScheduleMoment}. */
