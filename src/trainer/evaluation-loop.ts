@@ -7,6 +7,7 @@ import type { Hooks } from './hooks.ts';
 import type { LogScope } from './log-options.ts';
 import type { MetricStore } from './metrics.ts';
 import type { Ranks } from './ranks.ts';
+import { batchShare } from './share.ts';
 import type { TrainingModule } from './training-module.ts';
 
 export interface EvaluationContext {
@@ -65,7 +66,7 @@ export async function runEvaluation(
         feed.complete();
         continue;
       }
-      metrics.share = fed.weight ?? 1 / context.ranks.count;
+      metrics.share = batchShare(fed.weight, context.ranks.count);
       scope(true, suffix);
       await hooks.run(`on${name}BatchStart`, fed.batch, batchIdx, index);
       const output = await hooks.guard(`${stage}Step`, () =>

@@ -16,6 +16,7 @@ import { logRow } from './log-row.ts';
 import type { NextStep, Progress } from './progress.ts';
 import type { RngState } from './rng.ts';
 import { isValidationDue } from './schedule.ts';
+import { batchShare } from './share.ts';
 
 /** `fit` was asked to stop by its signal; the state is saved. */
 export class Interrupted extends Error {}
@@ -240,8 +241,9 @@ export class FitLoop {
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
-    const { batch, weight = 1 / ranks.count, isLast } = fed;
-    metrics.share = weight;
+    const { batch, isLast } = fed;
+    const share = batchShare(fed.weight, ranks.count);
+    metrics.share = share;
     this.#retainGradients();
     this.#scope(true);
     let skips = (await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1;
@@ -259,11 +261,11 @@ export class FitLoop {
     const { accumulateGradBatches } = settings;
     const tookStep = isLast || (batchIdx + 1) % accumulateGradBatches === 0;
     const loss = await hooks.guard('trainingStep', () =>
-      module.trainStep(batch, batchIdx, weight / accumulateGradBatches),
+      module.trainStep(batch, batchIdx, share.weight / share.copies / accumulateGradBatches),
     );
     if (gradients !== undefined) {
       // Of a stand-in nothing is added, whatever its gradient: 0 × NaN is NaN.
-      const counted = weight === 0 ? this.#gradientsBefore : undefined;
+      const counted = share.weight === 0 ? this.#gradientsBefore : undefined;
       await hooks.guard('adding up gradients', () => gradients.add(tookStep, counted));
     }
     await hooks.run('onAfterBackward');
@@ -291,8 +293,8 @@ export class FitLoop {
     const { batchesInEpoch, globalStep, tookStep } = this.#progress;
     const batchIdx = batchesInEpoch - 1;
     const fed = this.#batchDone ?? (await this.#nextBatch(batchIdx));
-    const { batch, weight = 1 / ranks.count } = fed ?? {};
-    metrics.share = weight;
+    const { batch, weight } = fed ?? {};
+    metrics.share = batchShare(weight, ranks.count);
     const { loss, names } = this.#ending;
     this.#scope(true);
     await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);

@@ -20,8 +20,9 @@ export interface LogOptions {
   /** With several loaders, add `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
   /**
-   * Reduce it over the ranks too: a mean weighted by `batchSize`, else by each rank's share of the batch. All
-   * ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
+   * Reduce it over the ranks too: a mean weighted by `batchSize`, else by each rank's share of the batch; a sum is that of
+   * all shares, or of one rank where all have the same whole batch; outside the hooks of batches, that of what each rank
+   * logs. All ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
    * the metric of its own share, and that of rank 0 decides.
    */
   readonly syncDist?: boolean;

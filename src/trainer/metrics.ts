@@ -13,6 +13,7 @@ import {
 import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-values.ts';
 import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
+import { type BatchShare, WHOLE } from './share.ts';
 import { storedMetrics } from './stored-metrics.ts';
 
 /** A metric as hooks, monitors and file names see it. */
@@ -33,8 +34,8 @@ interface Running {
   /** What other ranks do not know of yet. */
   readonly ofRank: RankValues;
   step: Scalar | undefined;
-  /** Of the step's value, among those of the ranks. */
-  stepWeight: number;
+  /** What the step's value counts, among those of the ranks. */
+  stepShare: BatchShare;
 }
 
 type Stage = LogScope['stage'];
@@ -45,8 +46,8 @@ type Stage = LogScope['stage'];
  * needs their value.
  */
 export class MetricStore {
-  /** How much of the present batch is this rank's: the weight of what its hooks log. */
-  share = 1;
+  /** How much of the present batch is this rank's: what its hooks log counts accordingly. */
+  share: BatchShare = WHOLE;
   readonly #engine: EngineTensors;
   readonly #ranks: Ranks;
   readonly #visible = new Map<string, Visible>();
@@ -60,7 +61,7 @@ export class MetricStore {
     scalar: Scalar;
     options: LogOptions;
     scope: LogScope;
-    weight: number;
+    share: BatchShare;
   }[] = [];
 
   constructor(engine: EngineTensors, ranks: Ranks = new Ranks()) {
@@ -88,10 +89,10 @@ export class MetricStore {
     const shown = options.addDataloaderIdx === false ? name : `${name}${scope.suffix}`;
     this.#checkReduction(shown, reduceFx, scope);
     const scalar = Scalar.of(this.#engine, name, value);
-    const share = scope.isBatchHook ? this.share : 1;
+    const { weight: part, copies } = scope.isBatchHook ? this.share : WHOLE;
     // A rank whose share is a stand-in has logged nothing that counts.
-    const weight = share === 0 ? 0 : (options.batchSize ?? share);
-    this.#staged.push({ name: shown, scalar, options, scope, weight });
+    const weight = part === 0 ? 0 : (options.batchSize ?? part) / copies;
+    this.#staged.push({ name: shown, scalar, options, scope, share: { weight, copies } });
   }
 
   /** Here, where it is logged: once a step is taken, nothing may fail before it counts. */
@@ -115,16 +116,17 @@ export class MetricStore {
   commit(): void {
     const staged = this.#staged;
     this.#staged = [];
-    for (const { name, scalar, options, scope, weight } of staged) {
+    for (const { name, scalar, options, scope, share } of staged) {
       const running = this.#runningOf(name, options, scope);
       if (running.options.onEpoch) {
         const isSynced = running.options.syncDist && this.#ranks.count > 1;
-        (isSynced ? running.ofRank : running.epoch).add(scalar, weight);
+        if (isSynced) running.ofRank.add(scalar, share);
+        else running.epoch.add(scalar, share.weight);
       }
       if (running.options.onStep) {
         running.step?.release();
         running.step = scalar.share();
-        running.stepWeight = weight;
+        running.stepShare = share;
       }
       scalar.release();
     }
@@ -156,7 +158,7 @@ export class MetricStore {
       epoch: new EpochReduction(reduceFx),
       ofRank: new RankValues(),
       step: undefined,
-      stepWeight: 1,
+      stepShare: WHOLE,
     };
     this.#running[scope.stage].set(keyOf(name, isBatchHook), running);
     return running;
@@ -168,9 +170,9 @@ export class MetricStore {
     const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
     if (synced.length === 0) return;
     const metrics: RankMetric[] = [];
-    for (const { name, step, stepWeight: weight, options } of synced) {
+    for (const { name, step, stepShare, options } of synced) {
       const value = (await step?.value()) ?? Number.NaN;
-      metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, weight }] });
+      metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, ...stepShare }] });
     }
     for (const [i, value] of (await valueOfAll(metrics, this.#ranks)).entries()) {
       const running = synced[i] as Running;
@@ -333,7 +335,7 @@ export class MetricStore {
       const epoch = new EpochReduction(reduceFx, state);
       const ofRank = new RankValues();
       const step = undefined;
-      const running = { name, isBatchHook, options, epoch, ofRank, step, stepWeight: 1 };
+      const running = { name, isBatchHook, options, epoch, ofRank, step, stepShare: WHOLE };
       this.#running.train.set(keyOf(name, isBatchHook), running);
     }
   }

@@ -3,29 +3,32 @@ import type { JsonValue } from '../format/json.ts';
 import type { ReduceFx } from './epoch-reduction.ts';
 import type { Ranks } from './ranks.ts';
 import type { Scalar } from './scalar.ts';
+import type { BatchShare } from './share.ts';
 
-/** One value, and how much it counts: 0 is not at all. */
-export interface WeightedValue {
+/** One value, and how much it counts: a weight of 0 is not at all, and of copies a sum counts one. */
+export interface SharedValue extends BatchShare {
   readonly value: number;
-  readonly weight: number;
 }
+
+/** Of a rank that has logged nothing. */
+const NOTHING: SharedValue = { value: Number.NaN, weight: 0, copies: 1 };
 
 /** How many unread values are held before they are read. */
 const MAX_UNREAD = 64;
 
 /** What this rank has logged of a metric since the ranks put theirs together. */
 export class RankValues {
-  #values: WeightedValue[] = [];
-  #unread: { readonly scalar: Scalar; readonly weight: number }[] = [];
+  #values: SharedValue[] = [];
+  #unread: { readonly scalar: Scalar; readonly share: BatchShare }[] = [];
   #reading: Promise<void> = Promise.resolve();
 
-  add(scalar: Scalar, weight: number): void {
-    this.#unread.push({ scalar: scalar.share(), weight });
+  add(scalar: Scalar, share: BatchShare): void {
+    this.#unread.push({ scalar: scalar.share(), share });
     if (this.#unread.length >= MAX_UNREAD) void this.#read();
   }
 
   /** All of it, in order; starts over. */
-  async take(): Promise<readonly WeightedValue[]> {
+  async take(): Promise<readonly SharedValue[]> {
     await this.#read();
     return this.#values.splice(0);
   }
@@ -33,8 +36,8 @@ export class RankValues {
   #read(): Promise<void> {
     const unread = this.#unread.splice(0);
     this.#reading = this.#reading.then(async () => {
-      for (const { scalar, weight } of unread) {
-        this.#values.push({ value: await scalar.value(), weight });
+      for (const { scalar, share } of unread) {
+        this.#values.push({ value: await scalar.value(), ...share });
         scalar.release();
       }
     });
@@ -46,12 +49,12 @@ export class RankValues {
 export interface RankMetric {
   readonly name: string;
   readonly reduceFx: ReduceFx;
-  readonly values: readonly WeightedValue[];
+  readonly values: readonly SharedValue[];
 }
 
 /**
  * What one process would have logged in place of the ranks, value by value: of a mean the mean of the ranks' shares
- * by their weights, of a sum their sum, and so on. Worked out in double precision, so that values which are the
+ * by their weights, of a sum their sum (once, when all have the same whole batch), and so on. Worked out in double precision, so that values which are the
  * same on all ranks come out as they are.
  *
  * @throws MisconfigurationError on every rank when they have not logged the same.
@@ -59,7 +62,7 @@ export interface RankMetric {
 export async function valuesOfAll(
   metrics: readonly RankMetric[],
   ranks: Ranks,
-): Promise<readonly (readonly WeightedValue[])[]> {
+): Promise<readonly (readonly SharedValue[])[]> {
   checkAlike(await ranks.gather(spell(metrics)), ranks);
   const all = metrics.flatMap(({ reduceFx, values }) => values.map((each) => part(reduceFx, each)));
   const weights = all.map(({ weight }) => weight);
@@ -70,12 +73,12 @@ export async function valuesOfAll(
   ]);
   let at = 0;
   return metrics.map(({ reduceFx, values }) =>
-    values.map((): WeightedValue => {
+    values.map(({ copies }): SharedValue => {
       const sum = sums[at] ?? Number.NaN;
-      const weight = sums[all.length + at++] ?? 0;
-      if (reduceFx === 'mean') return { value: sum / weight, weight };
-      if (reduceFx === 'sum') return { value: sum, weight };
-      return { value: (reduceFx === 'min' ? least : most).shift() ?? Number.NaN, weight };
+      const share = { weight: sums[all.length + at++] ?? 0, copies: 1 };
+      if (reduceFx === 'mean') return { value: sum / share.weight, ...share };
+      if (reduceFx === 'sum') return { value: sum / copies, ...share };
+      return { value: (reduceFx === 'min' ? least : most).shift() ?? Number.NaN, ...share };
     }),
   );
 }
@@ -85,8 +88,8 @@ export async function valueOfAll(
   metrics: readonly RankMetric[],
   ranks: Ranks,
 ): Promise<readonly number[]> {
-  const own = metrics.map(({ reduceFx, values: [only] }) => {
-    const { value, weight } = part(reduceFx, only ?? { value: Number.NaN, weight: 0 });
+  const own = metrics.map(({ reduceFx, values: [only = NOTHING] }) => {
+    const { value, weight } = part(reduceFx, only);
     return [value, weight];
   });
   const told = (await ranks.gather([spell(metrics), ...own])) as readonly (readonly JsonValue[])[];
@@ -94,20 +97,21 @@ export async function valueOfAll(
     told.map(([spelt]) => spelt ?? null),
     ranks,
   );
-  return metrics.map(({ reduceFx }, i) => {
+  return metrics.map(({ reduceFx, values: [{ copies } = NOTHING] }, i) => {
     const parts = told.map((each) => each[i + 1] as unknown as readonly [number, number]);
     const values = parts.filter(([, weight]) => weight > 0).map(([value]) => value);
     if (reduceFx === 'min' || reduceFx === 'max') return Math[reduceFx](...values);
     const sum = values.reduce((all, value) => all + value, 0);
     const weight = parts.reduce((all, [, each]) => all + each, 0);
-    return reduceFx === 'mean' ? sum / weight : sum;
+    return sum / (reduceFx === 'mean' ? weight : copies);
   });
 }
 
 /** What a value adds to a sum over the ranks. */
-function part(reduceFx: ReduceFx, { value, weight }: WeightedValue): WeightedValue {
-  if (weight === 0) return { value: 0, weight };
-  return { value: reduceFx === 'mean' ? value * weight : value, weight };
+function part(reduceFx: ReduceFx, shared: SharedValue): SharedValue {
+  const { value, weight } = shared;
+  if (weight === 0) return { ...shared, value: 0 };
+  return { ...shared, value: reduceFx === 'mean' ? value * weight : value };
 }
 
 async function extremesOf(

@@ -13,6 +13,22 @@ export class Share<Batch = unknown> {
   }
 }
 
+/** How a batch is shared out, as one rank sees it. */
+export interface BatchShare {
+  /** This rank's part ÷ the whole batch; of a rank that has the whole of it, 1. */
+  readonly weight: number;
+  /** How many ranks have the same part: all of them of a batch that is not divided, else 1. */
+  readonly copies: number;
+}
+
+/** All of a batch, on one rank. */
+export const WHOLE: BatchShare = { weight: 1, copies: 1 };
+
+/** Of a batch that bears the weight of a {@link Share}, or none when each of so many ranks has all of it. */
+export function batchShare(weight: number | undefined, worldSize: number): BatchShare {
+  return weight === undefined ? { weight: 1, copies: worldSize } : { weight, copies: 1 };
+}
+
 /** The part of a batch's items that is a rank's: a run of them, as even as can be. */
 export function partOf(
   items: Uint32Array,

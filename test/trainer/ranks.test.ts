@@ -1,7 +1,9 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   type Callback,
   DataLoader,
+  type DataSource,
+  type LogOptions,
   ModelCheckpoint,
   ModelSummary,
   memoryFiles,
@@ -21,6 +23,7 @@ import {
   train,
   weightsOf,
 } from '../support/ranked-training.ts';
+import { quietTrainer } from '../support/recorded-hooks.ts';
 
 it.each([1, 2, 3, 8])('on %i ranks training is what it is in one process', async (ranks) => {
   const [alone, together] = [memoryFiles(), memoryFiles()];
@@ -360,6 +363,61 @@ it('data that cannot be divided trains right on every rank, with a warning', asy
   expect(all[0]?.messages.join()).toMatch(/cannot be divided among 2 ranks/);
 });
 
+it.each([
+  ['that is divided', (items: number[]): DataSource => new DataLoader(items, { batchSize: 4 })],
+  [
+    'that is not',
+    (items: number[]): DataSource => [items.slice(0, 4), items.slice(4, 9), items.slice(9)],
+  ],
+] as const)(
+  'metrics of every reduction are those of one process, of data %s',
+  async (_, batchesOf) => {
+    class Logging extends Line {
+      override trainingStep(items: readonly number[]): LossAndGradients {
+        this.#logAll('train', items, { onStep: true, onEpoch: true, syncDist: true });
+        return super.trainingStep(items);
+      }
+      override validationStep(items: readonly number[]): void {
+        this.#logAll('val', items, { syncDist: true });
+      }
+      #logAll(of: string, items: readonly number[], options: LogOptions): void {
+        const sum = items.reduce((all, item) => all + item, 0);
+        this.log(`${of} sum`, sum, { ...options, reduceFx: 'sum' });
+        this.log(`${of} count`, items.length, { ...options, reduceFx: 'sum' });
+        this.log(`${of} mean`, sum / items.length, { ...options, batchSize: items.length });
+        this.log(`${of} min`, Math.min(...items), { ...options, reduceFx: 'min' });
+        this.log(`${of} max`, Math.max(...items), { ...options, reduceFx: 'max' });
+      }
+    }
+    // The last batch has one item: of ranks that divide it all but one have none.
+    const data = () => batchesOf([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9]) as never;
+    const metricsOn = async (ranks: number) => {
+      const all = await train({
+        ranks,
+        trainer: { maxEpochs: 1 },
+        checkpoints: [{}],
+        module: () => new Logging(),
+        fit: () => ({ trainDataloaders: data(), valDataloaders: data() }),
+      });
+      expect(all.map(({ error }) => error)).toEqual(all.map(() => undefined));
+      return all.map(({ trainer }) => {
+        const { own: _, own_step: __, ...metrics } = trainer.callbackMetrics;
+        return metrics;
+      });
+    };
+    const [expected = {}] = await metricsOn(1);
+    expect(expected).toMatchObject({ 'train sum_epoch': 61, 'val count': 13, 'val sum': 61 });
+    for (const ranks of [2, 3]) {
+      for (const metrics of await metricsOn(ranks)) {
+        expect(Object.keys(metrics)).toEqual(Object.keys(expected));
+        for (const [name, value] of Object.entries(expected)) {
+          expect(metrics[name], `${name} on ${ranks} ranks`).toBeCloseTo(value, 5);
+        }
+      }
+    }
+  },
+);
+
 it('says once that a validation metric is of rank 0 alone', async () => {
   class Local extends Line {
     override validationStep(items: readonly number[]): void {
@@ -374,46 +432,50 @@ it('says once that a validation metric is of rank 0 alone', async () => {
   expect(one?.messages).toEqual([]);
 });
 
-it('validate, test and predict share the data out; metrics are those of all', async () => {
-  const strategies = localRanks(2);
-  const results = await Promise.all(
-    strategies.map(async (strategy) => {
-      const trainer = new Trainer({
-        strategy,
-        logger: false,
-        enableProgressBar: false,
-        console: { info() {}, warn() {} },
-      });
-      const data = new DataLoader([3, 1, 4, 1, 5, 9, 2], { batchSize: 3 });
-      return await trainer.validate(new Line(), { dataloaders: data, verbose: false });
-    }),
-  );
-  for (const [metrics] of results) {
-    expect(metrics?.val).toBeCloseTo(25 / 7, 5);
-    expect(metrics?.biggest).toBe(9);
-    expect(metrics?.count).toBe(7);
-  }
-});
-
-it('predicts each item once, also where a rank has no share of a batch', async () => {
-  class Predicting extends Line {
+describe('outside fit', () => {
+  class Evaluating extends Line {
+    override testStep(items: readonly number[]): void {
+      this.validationStep(items);
+    }
     override predictStep(items: readonly number[]): readonly number[] {
       return items;
     }
   }
-  const predictions = await Promise.all(
-    localRanks(2).map(async (strategy) => {
-      const trainer = new Trainer({
-        strategy,
-        logger: false,
-        enableProgressBar: false,
-        console: { info() {}, warn() {} },
+  const onTwoRanks = async <T>(call: (trainer: Trainer, module: Line) => Promise<T>) =>
+    await Promise.all(
+      localRanks(2).map((strategy) => call(quietTrainer({ strategy }), new Evaluating())),
+    );
+
+  it.each(['validate', 'test'] as const)(
+    '%s shares the data out; metrics are those of all',
+    async (call) => {
+      const results = await onTwoRanks(async (trainer, module) => {
+        const dataloaders = new DataLoader([3, 1, 4, 1, 5, 9, 2], { batchSize: 3 });
+        return await trainer[call](module, { dataloaders, verbose: false });
       });
-      const data = new DataLoader([1, 2, 3, 4, 5, 6, 7, 8, 9], { batchSize: 4 });
-      return await trainer.predict(new Predicting(), { dataloaders: data });
-    }),
+      expect(results).toHaveLength(2);
+      for (const [metrics] of results) {
+        expect(metrics?.val).toBeCloseTo(25 / 7, 5);
+        expect(metrics?.biggest).toBe(9);
+        expect(metrics?.count).toBe(7);
+      }
+    },
   );
-  expect(predictions.flat(3).sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+
+  it('predict gives each rank the predictions of its own share: each item once, in order by rank', async () => {
+    const predictions = await onTwoRanks(async (trainer, module) => {
+      const dataloaders = new DataLoader([1, 2, 3, 4, 5, 6, 7, 8, 9], { batchSize: 4 });
+      return await trainer.predict(module, { dataloaders });
+    });
+    // Of the last batch, of one item, rank 1 has no share.
+    expect(predictions).toEqual([
+      [[1, 2], [5, 6], [9]],
+      [
+        [3, 4],
+        [7, 8],
+      ],
+    ]);
+  });
 });
 
 it('draws and logs on rank 0 alone', () => {
