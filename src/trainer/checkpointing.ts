@@ -256,13 +256,13 @@ export class Checkpointing {
     await this.#commit(submitted);
   }
 
-  /** Names in the state that was restored, on rank 0, which another run has taken since: the callbacks' no more. */
-  giveUp(names: readonly StoredName[]): void {
+  /** Names in the state that was restored, the same on every rank, which another run has taken since. */
+  giveUp(names: readonly Pick<StoredName, 'path' | 'role' | 'stateKey'>[]): void {
     for (const { path, role, stateKey } of names) {
       const owner = this.#source.owners.findIndex((one) => this.#source.keyOf(one) === stateKey);
       if (owner < 0 || role === 'user') continue;
       const save = { path, role, replaces: false, displaces: [] };
-      this.#facts.happened({ kind: 'saveFailed', owner, save });
+      this.#apply({ kind: 'saveFailed', owner, save });
     }
   }
 

@@ -1,6 +1,5 @@
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
-import type { StoredName } from '../saving/stored-save.ts';
 import type { FitOptions } from './call-options.ts';
 import { keyAmong } from './checkpoint-content.ts';
 import { describeCost } from './checkpoint-cost.ts';
@@ -242,13 +241,12 @@ export class FitRun implements Run {
     const { checkpointing } = this;
     const mayWrite = !this.#settings.fastDevRun;
     checkpointing.resume(reader);
-    let taken: readonly StoredName[] = [];
-    await this.#ranks.onZero(async () => {
+    const taken = await this.#ranks.fromZero(async () => {
       const options = { mayWrite };
       const folders = this.#runFolders;
       const finished = await finishFolders(reader, checkpointing, folders, options);
       for (const warning of finished.warnings) this.#trainer.warnOnce(warning);
-      taken = finished.taken;
+      return finished.taken.map(({ path, role, stateKey = '' }) => ({ path, role, stateKey }));
     });
     const standing = await this.#state.restore(reader, data, learningRate);
     checkpointing.giveUp(taken);

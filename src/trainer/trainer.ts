@@ -253,7 +253,7 @@ export class Trainer implements ModuleHost {
    * Collects what the module's `predictStep` returns. Tensors among it are the caller's to dispose of.
    *
    * With several ranks each has the predictions of its own share of every batch, and none of a batch of which it has no
-   * share: rank by rank, batch by batch, they are those of one process, in its order. `trainer.strategy.gather` puts
+   * share: batch by batch, and in each rank by rank, they are those of one process. `trainer.strategy.gather` puts
    * together what is JSON.
    *
    * @returns the predictions of each batch; with several loaders a list of these for each.

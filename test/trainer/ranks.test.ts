@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import {
   type Callback,
@@ -207,6 +208,38 @@ it.each([
     }
   },
 );
+
+it('a name that another run has taken since is given up at once on every rank', async () => {
+  const storage = memoryFiles();
+  const checkpoints = [{ everyNTrainSteps: 2, saveTopK: -1, saveLast: true }];
+  await train({ ranks: 2, storage, checkpoints, trainer: { maxSteps: 4 } });
+  // Older than the checkpoint to resume from, and written after it.
+  const bytes = await storage.read('/c/epoch=0-step=2.ckpt');
+  await storage.remove('/c/last.ckpt');
+  await sleep(5);
+  const writer = await storage.writer('/c/last.ckpt', { sizeBytes: bytes.length });
+  await writer.write([bytes]);
+  await writer.publish({ replace: false });
+  const last: string[] = [];
+  const all = await train({
+    ranks: 2,
+    storage,
+    checkpoints,
+    fit: () => ({ ckptPath: '/c/epoch=0-step=4.ckpt' }),
+    callbacks: (rank, [checkpoint]) => [
+      {
+        onFitStart: () => {
+          last[rank] = checkpoint!.lastModelPath;
+        },
+      },
+    ],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(last).toEqual(['', '']);
+  expect(all[0]?.messages.join()).toMatch(/last.ckpt' was made after the checkpoint resumed from/);
+  expect(statesOf(all[1]!)).toEqual(statesOf(all[0]!));
+  expect(all[1]?.checkpoints[0]?.lastModelPath).toBe('/c/last-v1.ckpt');
+});
 
 it('fileExists, saveCheckpoint and flush do the same on every rank', async () => {
   const storage = memoryFiles();
