@@ -10,9 +10,13 @@ export interface CheckpointSource {
 }
 
 /**
- * Where metrics go. Only rank 0 logs, and all methods of one logger are called one after the other, never
- * at once, but for `afterSaveCheckpoint`. The order is: `setup` or `resume`; then `logHyperparams`; then any number of `logMetrics`, and
+ * Where metrics go. All methods of one logger are called one after the other, never at once, but for
+ * `afterSaveCheckpoint`. The order is: `setup` or `resume`; then `logHyperparams`; then any number of `logMetrics`, and
  * before each checkpoint is captured `save` and then `position`; then `finalize`.
+ *
+ * Of several ranks only rank 0 logs, so in these methods the ranks cannot work together: `flush` and `fileExists` are of
+ * rank 0 alone there, `saveCheckpoint` throws a MisconfigurationError, and what `trainer.strategy` does together must not
+ * be called.
  */
 export interface Logger {
   /** Folder that holds all runs. Absolute after `setup` or `resume`. */

@@ -92,7 +92,7 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
   const { callbacks, loggers, settings } = trainer;
   // Before anything that may fail on one rank alone: here the ranks work together.
   const logged = await metrics.stateDict();
-  for (const logger of loggers) await hooks.guard('logger.save', () => logger.save?.());
+  for (const logger of loggers) await hooks.apart('logger.save', () => logger.save?.());
   const { ending } = sources;
   const checkpoint: Checkpoint = {
     ...(commonContent({

@@ -1,7 +1,7 @@
 import type { Decision, Note, PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
-import { HighwaterError } from '../errors.ts';
+import { HighwaterError, MisconfigurationError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { isContained } from '../saving/containment.ts';
@@ -208,7 +208,10 @@ export class Checkpointing {
     this.#cost = { ...this.#cost, waitedMs };
   }
 
-  /** Resolves when every save so far is durable, and the journal written; on all ranks together. */
+  /**
+   * Resolves when every save so far is durable, and the journal written; on all ranks together, but for what rank 0 alone
+   * runs.
+   */
   async flush(): Promise<void> {
     await this.#facts.round(async () => {
       this.#note();
@@ -232,6 +235,7 @@ export class Checkpointing {
 
   /** One hook: all callbacks decide, on every rank alike, then everything is saved together. */
   async round(decide: () => Promise<void>): Promise<void> {
+    this.#refuseApart();
     if (this.#round !== undefined) {
       await decide();
       return;
@@ -344,6 +348,14 @@ export class Checkpointing {
     }
   }
 
+  #refuseApart(): void {
+    if (!this.#ranks.isApart) return;
+    throw new MisconfigurationError(
+      'saveCheckpoint is called in what rank 0 alone runs, such as a method of a logger, but a save needs all ranks: ' +
+        'call it in a hook of the module or of a callback.',
+    );
+  }
+
   /** Every rank takes part in capturing, since hooks may; only rank 0 writes. All fail, or none. */
   async #carryOut(job: SaveJob): Promise<void> {
     await this.#ranks.together(async () => {
@@ -370,6 +382,7 @@ export class Checkpointing {
 
   /** Saves one file outside every callback's bookkeeping. */
   async saveFile(path: string, weightsOnly: boolean): Promise<void> {
+    this.#refuseApart();
     const job: SaveJob = {
       names: [{ path, role: 'user', replaces: true, weightsOnly }],
       removals: [],

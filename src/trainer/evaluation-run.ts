@@ -141,8 +141,10 @@ export class EvaluationRun implements Run {
       status = 'success';
     } finally {
       for (const logger of loggers) {
-        await logger.save?.();
-        await logger.finalize?.(status);
+        await ranks.apart(async () => {
+          await logger.save?.();
+          await logger.finalize?.(status);
+        });
       }
     }
     const { names, predictions } = outcome;

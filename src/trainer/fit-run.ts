@@ -87,7 +87,7 @@ export class FitRun implements Run {
         capture: () => this.#state.capture(),
         announce: async (owner) => {
           for (const logger of trainer.loggers) {
-            await this.#hooks.guard('afterSaveCheckpoint', () =>
+            await this.#hooks.apart('afterSaveCheckpoint', () =>
               logger.afterSaveCheckpoint?.(owner as never),
             );
           }
@@ -287,7 +287,9 @@ export class FitRun implements Run {
       this.#maySave = false;
       this.#state.leave();
       await loop.close();
-      for (const logger of this.#trainer.loggers) await logger.finalize?.(status);
+      for (const logger of this.#trainer.loggers) {
+        await this.#ranks.apart(() => logger.finalize?.(status));
+      }
     }
   }
 

@@ -51,6 +51,11 @@ export class Hooks {
     await this.guard(hook, () => own.call(callback, this.#trainer, this.#module, ...args));
   }
 
+  /** {@link guard} for what rank 0 alone runs: a logger's code. */
+  async apart<T>(hook: string, code: () => T | Promise<T>): Promise<T> {
+    return await this.guard(hook, () => this.#trainer.ranks.apart(code));
+  }
+
   /**
    * Runs user code. @throws HighwaterError (`HOOK_FAILED`) naming the hook and where training stood, with
    * what was thrown as `cause`; an error of Highwater's own passes as it is.

@@ -16,6 +16,6 @@ export async function logRow(
   if (Object.keys(values).length === 0) return;
   const row = { epoch, ...values };
   for (const logger of loggers) {
-    await hooks.guard('logMetrics', () => logger.logMetrics(row, Math.max(0, globalStep - 1)));
+    await hooks.apart('logMetrics', () => logger.logMetrics(row, Math.max(0, globalStep - 1)));
   }
 }

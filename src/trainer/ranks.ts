@@ -1,3 +1,4 @@
+import type { AsyncLocalStorage } from 'node:async_hooks';
 import { HighwaterError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import type { Reduction, Strategy } from '../strategies/strategy.ts';
@@ -15,6 +16,8 @@ export class Ranks {
   #hasParted = false;
   /** Errors that every rank throws. */
   readonly #shared = new WeakSet<object>();
+  /** Marks what runs {@link apart}; undefined while there are no others. */
+  #apart: AsyncLocalStorage<true> | undefined;
 
   constructor(strategy?: Strategy) {
     this.strategy = strategy;
@@ -31,7 +34,19 @@ export class Ranks {
   }
   /** Whether there are others to work with. */
   get areMany(): boolean {
-    return this.count > 1 && !this.#hasParted;
+    return this.count > 1 && !this.#hasParted && !this.isApart;
+  }
+  /** Whether the caller runs {@link apart} from the others. */
+  get isApart(): boolean {
+    return this.#apart?.getStore() === true;
+  }
+
+  /**
+   * Runs code that the other ranks do not run, such as a logger's. Nothing in it is done together with them, however
+   * long it lasts: they know nothing of it, and what they do meanwhile goes on beside it.
+   */
+  async apart<T>(work: () => T | Promise<T>): Promise<T> {
+    return this.#apart === undefined ? await work() : await this.#apart.run(true, work);
   }
 
   /** From here on this rank works alone: it failed, and the others do not know. */
@@ -57,7 +72,7 @@ export class Ranks {
     let told: JsonValue = null;
     if (this.isZero) {
       try {
-        told = { result: await work() };
+        told = { result: await this.apart(work) };
       } catch (error) {
         own = this.share(error);
         told = { error: errorToJson(error) };
@@ -136,6 +151,8 @@ export class Ranks {
       );
     };
     this.#hasParted = false;
+    const { AsyncLocalStorage } = await import('node:async_hooks');
+    this.#apart ??= new AsyncLocalStorage();
     process.prependListener('beforeExit', onIdle);
     try {
       return await work();

@@ -56,9 +56,12 @@ export class SharedFacts {
     if (this.#ranks.areMany) (this.#entries ?? this.#between).push(['happened', happening]);
   }
 
-  /** Decides on rank 0, then on the others with its facts; an error of rank 0 is one of every rank. */
+  /**
+   * Decides on rank 0, then on the others with its facts; an error of rank 0 is one of every rank. A round within a round
+   * is part of it.
+   */
   async round(decide: () => Promise<void>): Promise<void> {
-    if (!this.#ranks.areMany) await decide();
+    if (!this.#ranks.areMany || this.#entries !== undefined) await decide();
     else if (this.#ranks.isZero) await this.#lead(decide);
     else await this.#follow(decide);
   }

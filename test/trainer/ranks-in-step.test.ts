@@ -1,8 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { DataSource } from '../../src/index.ts';
+import {
+  type DataSource,
+  type Logger,
+  ModelCheckpoint,
+  memoryFiles,
+  type Trainer,
+} from '../../src/index.ts';
+import type { CheckpointHost } from '../../src/trainer/checkpointing.ts';
 import { Share } from '../../src/trainer/share.ts';
 import { localRanks } from '../support/local-ranks.ts';
-import { type Job, Line, type Rank, train } from '../support/ranked-training.ts';
+import { type Job, Line, namesIn, type Rank, train } from '../support/ranked-training.ts';
 import { quietTrainer } from '../support/recorded-hooks.ts';
 
 /** Batches without a length, as many as are given. */
@@ -94,4 +102,117 @@ describe('data that is not the same on all ranks', () => {
     expect(errors.map(({ code }) => code)).toEqual(['MISCONFIGURATION', 'MISCONFIGURATION']);
     expect(errors[1].message).toMatch(message);
   });
+});
+
+describe('what rank 0 alone runs', () => {
+  /** Calls back whenever the Trainer calls it. */
+  const calling = (back: () => Promise<unknown>, delayMs = 0): Logger => {
+    const method = async (): Promise<void> => {
+      await sleep(delayMs);
+      await back();
+    };
+    return {
+      saveDir: '/c',
+      name: '',
+      version: 'run',
+      setup: method,
+      logMetrics: method,
+      afterSaveCheckpoint: method,
+      save: method,
+      finalize: method,
+    };
+  };
+
+  it.each([0, 7])(
+    'may flush and look for files without the others, also behind training (for %i ms)',
+    async (delayMs) => {
+      let trainer: Trainer | undefined;
+      let checkpoint: ModelCheckpoint | undefined;
+      const answers: unknown[] = [];
+      const logger = calling(async () => {
+        await trainer?.flush();
+        await checkpoint?.flush();
+        if (trainer?.stage === 'fit' && checkpoint?.lastModelPath)
+          answers.push(await checkpoint.fileExists('/c/absent', trainer));
+      }, delayMs);
+      const all = await train({
+        ranks: 2,
+        checkpoints: [{ everyNTrainSteps: 1, saveTopK: -1, saveLast: true }],
+        trainer: { logger, logEveryNSteps: 1, maxEpochs: 2 },
+        callbacks: (rank, [own]) => [
+          {
+            setup: (given) => {
+              if (rank !== 0) return;
+              trainer = given;
+              checkpoint = own;
+            },
+            // Flushes on all ranks meet while those of the logger go on.
+            onTrainBatchEnd: (given) => given.flush(),
+          },
+        ],
+      });
+      expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+      expect(answers.length).toBeGreaterThan(20);
+      expect(new Set(answers)).toEqual(new Set([false]));
+      expect(all[1]?.checkpoints[0]?.stateDict()).toEqual(all[0]?.checkpoints[0]?.stateDict());
+    },
+  );
+
+  it.each(['file', 'callback'] as const)(
+    'cannot save: that is an error of all ranks (a %s)',
+    async (kind) => {
+      let save: (() => Promise<void>) | undefined;
+      const all = await train({
+        ranks: 2,
+        checkpoints: [{ everyNTrainSteps: 1, saveTopK: -1 }],
+        trainer: {
+          logger: {
+            ...calling(async () => undefined),
+            afterSaveCheckpoint: async () => await save?.(),
+          },
+        },
+        callbacks: (rank, [checkpoint]) => [
+          {
+            setup: (trainer) => {
+              if (rank !== 0) return;
+              save = () =>
+                kind === 'file'
+                  ? trainer.saveCheckpoint('/c/mine.ckpt')
+                  : checkpoint!.saveCheckpoint(trainer);
+            },
+          },
+        ],
+      });
+      expectSameError(all, 'MISCONFIGURATION', /what rank 0 alone runs.* needs all ranks/);
+    },
+  );
+
+  it('prepareData may flush: it runs on rank 0 while the others wait for its end', async () => {
+    let prepared = 0;
+    class Preparing extends Line {
+      override async prepareData(): Promise<void> {
+        prepared++;
+        await (this.trainer as Trainer).flush();
+      }
+    }
+    const all = await train({ ranks: 2, trainer: { maxEpochs: 1 }, module: () => new Preparing() });
+    expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+    expect(prepared).toBe(1);
+  });
+});
+
+it('a checkpoint callback may flush while it decides, though rank 0 decides first', async () => {
+  class Flushing extends ModelCheckpoint {
+    override async onTrainBatchEnd(trainer: CheckpointHost): Promise<void> {
+      await super.onTrainBatchEnd(trainer);
+      await this.flush();
+    }
+  }
+  const own = [0, 1].map(() => new Flushing({ dirpath: '/c', everyNTrainSteps: 2, saveTopK: -1 }));
+  const storage = memoryFiles();
+  const callbacks = (rank: number) => [own[rank]!];
+  const all = await train({ ranks: 2, storage, checkpoints: [], callbacks });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(await namesIn(storage)).toHaveLength(7);
+  expect(own[1]?.stateDict()).toEqual(own[0]?.stateDict());
 });
