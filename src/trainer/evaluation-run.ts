@@ -99,6 +99,7 @@ export class EvaluationRun implements Run {
     try {
       return await this.#evaluate(options);
     } catch (error) {
+      this.#ranks.part(error);
       await this.#hooks.run('onException', error);
       throw error;
     }

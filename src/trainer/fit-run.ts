@@ -139,14 +139,21 @@ export class FitRun implements Run {
       await this.#prepareAndTrain();
     } catch (error) {
       if (!this.#isTold && !(error instanceof DOMException)) {
-        await this.#hooks.run('onException', error);
+        this.#ranks.part(error);
+        await this.#try(() => this.#hooks.run('onException', error));
       }
-      throw error;
+      if (this.#ownFailure === undefined) throw error;
+      throw new AggregateError(
+        [error, this.#ownFailure],
+        'While fit was ending with an error on every rank, another one happened on this rank alone.',
+      );
     }
   }
 
   /** Whether the callbacks know of the error that `fit` ends with. */
   #isTold = false;
+  /** What has failed on this rank alone while all were ending with the same error. */
+  #ownFailure: unknown;
 
   async #prepareAndTrain(): Promise<void> {
     const hooks = this.#hooks;
@@ -303,8 +310,7 @@ export class FitRun implements Run {
     loop.rewind();
     const ranks = this.#ranks;
     const { checkpointing } = this;
-    // The others do not know of it, so nothing can be done together any more.
-    if (ranks.areMany && !ranks.isShared(error)) ranks.part();
+    ranks.part(error);
     const isInterrupted = error instanceof Interrupted;
     const hook = isInterrupted ? 'onInterrupt' : 'onException';
     // An earlier save whose failure nobody was told of does not prevent this one.
@@ -315,9 +321,7 @@ export class FitRun implements Run {
     });
     this.#isTold = true;
     if (!isInterrupted) {
-      await this.#try(async () => {
-        await this.#hooks.run('onException', error);
-      });
+      await this.#try(() => this.#hooks.run('onException', error));
     }
     failure ??= await this.#try(() => checkpointing.finish());
     if (!isInterrupted) throw error;
@@ -328,11 +332,12 @@ export class FitRun implements Run {
   }
 
   /** Warns of an error while another one ends `fit`, and returns it: what is left to do is done all the same. */
-  async #try(work: () => Promise<void>): Promise<unknown> {
+  async #try(work: () => Promise<unknown>): Promise<unknown> {
     try {
       await work();
       return undefined;
     } catch (second) {
+      if (this.#ranks.part(second)) this.#ownFailure = second;
       const why = second instanceof Error ? second.message : String(second);
       this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);
       return second;

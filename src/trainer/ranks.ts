@@ -49,9 +49,14 @@ export class Ranks {
     return this.#apart === undefined ? await work() : await this.#apart.run(true, work);
   }
 
-  /** From here on this rank works alone: it failed, and the others do not know. */
-  part(): void {
+  /**
+   * This rank has failed. Unless the others throw the same error, they know nothing of it: nothing can be done together
+   * any more, and this rank works alone from here on. True then, at the first such error.
+   */
+  part(error: unknown): boolean {
+    if (!this.areMany || this.isShared(error)) return false;
     this.#hasParted = true;
+    return true;
   }
 
   /** Every rank throws this error. */

@@ -1,10 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import {
+  type Callback,
+  DataLoader,
   type DataSource,
   type Logger,
   ModelCheckpoint,
   memoryFiles,
+  type Storage,
+  StorageError,
   type Trainer,
 } from '../../src/index.ts';
 import type { CheckpointHost } from '../../src/trainer/checkpointing.ts';
@@ -215,4 +219,79 @@ it('a checkpoint callback may flush while it decides, though rank 0 decides firs
   expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
   expect(await namesIn(storage)).toHaveLength(7);
   expect(own[1]?.stateDict()).toEqual(own[0]?.stateDict());
+});
+
+describe('an error on one rank while all end with another', () => {
+  class Failing extends ModelCheckpoint {
+    override async onException(): Promise<void> {
+      throw new RangeError('this rank alone');
+    }
+  }
+  const fullDisk = (): Storage => ({
+    ...memoryFiles(),
+    writer: async (path) => {
+      throw new StorageError('NoSpace', path, `No space for '${path}'.`);
+    },
+  });
+  const meeting = (alone: boolean): Callback => ({
+    onException: async (trainer) => {
+      if (alone) throw new RangeError('this rank alone');
+      await trainer.saveCheckpoint('/c/mine.ckpt');
+    },
+  });
+
+  it.each([
+    ['a checkpoint callback', 1],
+    ['a callback that saves', 1],
+    ['a callback that saves', 0],
+  ])('ends the job, in %s on rank %i: the others do not wait for it', async (kind, failing) => {
+    const all = await train({
+      ranks: 2,
+      storage: fullDisk(),
+      checkpoints: kind === 'a checkpoint callback' ? [] : [{ everyNTrainSteps: 1 }],
+      callbacks: (rank) => {
+        if (kind !== 'a checkpoint callback') return [meeting(rank === failing)];
+        const options = { dirpath: '/c', everyNTrainSteps: 1 };
+        return [rank === failing ? new Failing(options) : new ModelCheckpoint(options)];
+      },
+    });
+    const { error } = all[failing] as Rank;
+    expect(error).toBeInstanceOf(AggregateError);
+    const { errors } = error as AggregateError;
+    expect(errors.map(({ code }) => code)).toEqual(['SAVE_FAILED', 'HOOK_FAILED']);
+    expect(errors[1].message).toMatch(/onException failed .* this rank alone/);
+    expect(all[1 - failing]?.error).toBeDefined();
+  });
+
+  it.each(['fit', 'validate'] as const)(
+    'a hook for errors may save or flush though only its rank has one before %s',
+    async (call) => {
+      const calls: string[] = [];
+      const errors = await Promise.all(
+        localRanks(2).map(async (strategy) => {
+          const trainer = quietTrainer({
+            strategy,
+            callbacks: [
+              {
+                setup: () => {
+                  if (strategy.rank === 1) throw new RangeError('this rank alone');
+                },
+                onException: async (given) => {
+                  calls.push(`${strategy.rank}`);
+                  await given.flush();
+                  calls.push(`${strategy.rank} again`);
+                },
+              },
+            ],
+          });
+          const data = new DataLoader([1, 2]);
+          const options = { trainDataloaders: data, dataloaders: data } as object;
+          return await trainer[call](new Line(), options).catch((error) => error);
+        }),
+      );
+      expect(errors[1]).toMatchObject({ code: 'HOOK_FAILED' });
+      expect(errors[0]).toBe(errors[1]);
+      expect(calls.slice(0, 2)).toEqual(['1', '1 again']);
+    },
+  );
 });
