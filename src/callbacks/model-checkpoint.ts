@@ -296,7 +296,7 @@ export class ModelCheckpoint implements Callback {
     this.#checkpointing = trainer.checkpointing;
     for (const warning of this.#deprecations) trainer.warnOnce(warning);
     if (stage !== 'fit') return;
-    const dirpath = this.dirpath || trainer.checkpointing.defaultFolder;
+    const dirpath = await trainer.checkpointing.folderOf(this.dirpath);
     this.#state = { ...this.#state, dirpath };
     this.#saveOnTrainEpochEnd =
       this.#options.saveOnTrainEpochEnd ?? resolveSaveOnTrainEpochEnd(trainer.validationSchedule);

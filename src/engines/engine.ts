@@ -63,7 +63,10 @@ export interface EngineTensors {
 export interface EngineState extends EngineTensors {
   /** For the checkpoint's metadata: `tfjs`, `jax`. */
   readonly engineName: string;
-  /** Every tensor of the module, its optimizer and the pending gradients. O(tensors), no bytes read. */
+  /**
+   * Every tensor of the module, its optimizer and the pending gradients; before there is an optimizer, the others.
+   * O(tensors), no bytes read.
+   */
   state(): Iterable<StateEntry>;
   /** What the state holds beside tensors: step counts, running products, hyper-parameters of the optimizer. */
   meta(): JsonObject;

@@ -11,7 +11,7 @@ export interface FitOptions {
   readonly valDataloaders?: DataSource | readonly DataSource[] | undefined;
   /**
    * Resume: a path; `'last'`, the newest whole checkpoint of this run's folders, or a fresh start when
-   * there is none; `'best'`, the best that the newest state names.
+   * there is none; `'best'`, the best that the newest state names. Of several ranks, what rank 0 is given.
    */
   readonly ckptPath?: string | null | undefined;
   /** When aborted, training finishes the present step, saves, and `fit` rejects with an `AbortError`. */
@@ -27,7 +27,8 @@ export interface EvaluationOptions {
   readonly dataloaders?: DataSource | readonly DataSource[] | undefined;
   /**
    * Load these weights first, and leave them loaded: a path, `'best'` or `'last'`; full and weights-only
-   * files. Default: the weights that the module has; when no module is given, `'best'` if there is one.
+   * files. Default: the weights that the module has; when no module is given, `'best'` if there is one. Of several ranks, what
+   * rank 0 is given, or the weights it has.
    */
   readonly ckptPath?: string | null | undefined;
   /** Print the metrics. Default true. */

@@ -182,6 +182,11 @@ export class Checkpointing {
     return this.#source.moment(hook, await this.#facts.ask(() => elapsedMs));
   }
 
+  /** Where a callback saves that was given this folder, or none: rank 0's answer. */
+  async folderOf(given: string): Promise<string> {
+    return await this.#facts.ask(() => given || this.defaultFolder);
+  }
+
   /** Rank 0's metrics, as the rules see them: reads those that were not read yet. */
   async readings(): Promise<CheckpointEvent['metrics']> {
     if (!this.#ranks.areMany) return await this.#source.readings();
@@ -243,10 +248,13 @@ export class Checkpointing {
     const submitted: Submitted[] = [];
     this.#round = submitted;
     try {
-      await this.#facts.round(async () => {
-        this.#saver.throwIfFailed();
-        await decide();
-      });
+      await this.#facts.round(
+        async () => {
+          this.#saver.throwIfFailed();
+          await decide();
+        },
+        () => submitted.map(({ draft }) => [pathsOf(draft.names), pathsOf(draft.removals)]),
+      );
     } catch (error) {
       for (const { owner, decision, draft } of submitted) {
         for (const [i, name] of draft.names.entries()) {
@@ -391,6 +399,10 @@ export class Checkpointing {
     };
     await this.#carryOut(job);
   }
+}
+
+function pathsOf(files: readonly { readonly path: string }[]): readonly string[] {
+  return files.map(({ path }) => path);
 }
 
 /** A planned save, with the names that its files have by now. */

@@ -6,7 +6,7 @@ import type { CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
-import { agreeOnLengths, shardsOf } from './fit-data.ts';
+import { shardsOf } from './fit-data.ts';
 import { Hooks } from './hooks.ts';
 import { type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
 import { loadWeights } from './load-weights.ts';
@@ -15,6 +15,7 @@ import { logRow } from './log-row.ts';
 import { MetricStore } from './metrics.ts';
 import { defaultStorage, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { copyWeightsFromZero } from './rank-state.ts';
 import { rankZeroReads } from './rank-zero-reads.ts';
 import type { Ranks } from './ranks.ts';
 import { beginLoggers } from './resume.ts';
@@ -23,6 +24,7 @@ import type { Run } from './run.ts';
 import { RunFolders } from './run-folders.ts';
 import { batchCount } from './schedule.ts';
 import type { BatchLimit } from './settings.ts';
+import { agreeOn, ordersOf } from './setup-agreement.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -173,12 +175,20 @@ export class EvaluationRun implements Run {
     const sources = isInOrder ? dataSources(given).map(inOrder) : dataSources(given);
     const batches: BatchLimit = this.#trainer.settings[limit];
     this.evaluationBatches = sources.map((source) => batchCount(limit, source, batches));
-    await agreeOnLengths(this.#ranks, this.evaluationBatches);
+    await agreeOn(this.#ranks, {
+      'batches of data': this.evaluationBatches,
+      data: ordersOf(sources),
+    });
     return shardsOf(sources, this.#ranks);
   }
 
-  async #load(ckptPath: string | null | undefined): Promise<void> {
-    if (!ckptPath) return;
+  /** By what rank 0 was given: the others may see no file. */
+  async #load(given: string | null | undefined): Promise<void> {
+    const ckptPath = (await this.#ranks.broadcast(given ?? null)) as string | null;
+    if (!ckptPath) {
+      if (this.#ranks.areMany) await copyWeightsFromZero(this.#module, this.#ranks);
+      return;
+    }
     const { storage = defaultStorage() } = this.#options;
     const found = await this.#ranks.fromZero(async () => (await this.#find(ckptPath)).path);
     const reader = await CheckpointReader.open(rankZeroReads(storage, this.#ranks), found);

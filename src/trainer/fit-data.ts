@@ -5,6 +5,7 @@ import type { Hooks } from './hooks.ts';
 import type { Ranks } from './ranks.ts';
 import { batchCount } from './schedule.ts';
 import type { TrainerSettings } from './settings.ts';
+import { agreeOn, ordersOf } from './setup-agreement.ts';
 import { shardOf } from './share.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -36,7 +37,12 @@ export async function fitData(
   const whole = await wholeData(hooks, module, options, settings);
   if (!ranks.areMany) return whole;
   const { rank, count } = ranks;
-  await agreeOnLengths(ranks, [whole.trainBatches, ...whole.valLimits]);
+  await agreeOn(ranks, {
+    'batches of training data': whole.trainBatches,
+    'batches of validation data': whole.valLimits,
+    'training data': ordersOf([whole.train]),
+    'validation data': ordersOf(whole.val),
+  });
   const train = shardOf(whole.train, rank, count);
   if (train === undefined) {
     warn(
@@ -54,21 +60,6 @@ export function shardsOf(
 ): readonly DataSource[] {
   if (!areMany) return sources;
   return sources.map((source) => shardOf(source, rank, count) ?? source);
-}
-
-/** @throws MisconfigurationError on every rank when one has other data. */
-export async function agreeOnLengths(ranks: Ranks, batches: readonly number[]): Promise<void> {
-  const all = await ranks.gather(batches);
-  const lists = (all as readonly (readonly number[])[]).map((list) => list.map(String));
-  const other = lists.findIndex((list) => JSON.stringify(list) !== JSON.stringify(lists[0]));
-  if (other < 0) return;
-  throw ranks.share(
-    new MisconfigurationError(
-      `The ranks have different data: rank 0 has loaders of ${lists[0]?.join(', ')} batches, rank ${other} of ` +
-        `${lists[other]?.join(', ')}. Give all ranks the same.`,
-      { details: { batches: lists } },
-    ),
-  );
 }
 
 async function wholeData(

@@ -28,6 +28,7 @@ import type { Run } from './run.ts';
 import { RunFolders } from './run-folders.ts';
 import { planValidation } from './schedule.ts';
 import type { TrainerSettings } from './settings.ts';
+import { agreeOn, stepsOf } from './setup-agreement.ts';
 import type { Trainer } from './trainer.ts';
 import type { TrainingModule } from './training-module.ts';
 import { type Standing, TrainingState } from './training-state.ts';
@@ -158,8 +159,10 @@ export class FitRun implements Run {
   async #prepareAndTrain(): Promise<void> {
     const hooks = this.#hooks;
     const state = this.#state;
-    const { ckptPath } = this.#fit;
     const ranks = this.#ranks;
+    await agreeOn(ranks, stepsOf(this.#settings, this.#trainer.callbacks));
+    // Rank 0's: the others may see no file.
+    const ckptPath = (await ranks.broadcast(this.#fit.ckptPath ?? null)) as string | null;
     await ranks.onZero(() => hooks.guard('prepareData', () => this.#module.prepareData?.()));
     await hooks.run('setup', 'fit');
     const warn = (message: string): void => this.#trainer.warnOnce(message);

@@ -65,13 +65,14 @@ export class Hooks {
       return await code();
     } catch (cause) {
       if (cause instanceof HighwaterError) throw cause;
-      const { currentEpoch, globalStep } = this.#trainer;
+      const { currentEpoch, globalStep, ranks } = this.#trainer;
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new HighwaterError(
+      const error = new HighwaterError(
         'HOOK_FAILED',
         `${hook} failed in epoch ${currentEpoch} at globalStep ${globalStep}: ${why}`,
         { details: { hook, epoch: currentEpoch, globalStep }, cause },
       );
+      throw ranks.isShared(cause) ? ranks.share(error) : error;
     }
   }
 }

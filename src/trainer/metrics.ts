@@ -168,7 +168,9 @@ export class MetricStore {
   async syncSteps(stage: Stage): Promise<void> {
     if (!this.#ranks.areMany) return;
     const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
-    if (synced.length === 0) return;
+    // A rank that has logged nothing must know of the others that have.
+    const [most] = await this.#ranks.reduce([synced.length], 'max');
+    if (most === 0) return;
     const metrics: RankMetric[] = [];
     for (const { name, step, stepShare, options } of synced) {
       const value = (await step?.value()) ?? Number.NaN;

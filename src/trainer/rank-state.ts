@@ -11,7 +11,23 @@ import type { Ranks } from './ranks.ts';
  */
 export async function copyFromZero(module: EngineState, ranks: Ranks): Promise<void> {
   // Gradients so far are rank 0's alone.
-  const entries = [...module.state()].filter(({ group }) => group !== 'gradient');
+  const tensors = await copiesFromZero(module, ranks, ({ group }) => group !== 'gradient');
+  const meta = (await ranks.broadcast(module.meta())) as JsonObject;
+  if (!ranks.isZero) await module.load(tensors, meta, { strict: true, weightsOnly: false });
+}
+
+/** {@link copyFromZero} for the weights alone, of a module that may have no optimizer. */
+export async function copyWeightsFromZero(module: EngineState, ranks: Ranks): Promise<void> {
+  const tensors = await copiesFromZero(module, ranks, ({ group }) => group === 'model');
+  if (!ranks.isZero) await module.load(tensors, {}, { strict: true, weightsOnly: true });
+}
+
+async function copiesFromZero(
+  module: EngineState,
+  ranks: Ranks,
+  isWanted: (entry: StateEntry) => boolean,
+): Promise<readonly LoadedTensor[]> {
+  const entries = [...module.state()].filter(isWanted);
   const own = entries.map(describe);
   const expected = (await ranks.broadcast(own)) as readonly string[];
   await ranks.together(async () => {
@@ -23,11 +39,9 @@ export async function copyFromZero(module: EngineState, ranks: Ranks): Promise<v
         `${here ?? 'no more'}. Build the same module on every rank.`,
     );
   });
-  const meta = (await ranks.broadcast(module.meta())) as JsonObject;
   const tensors: LoadedTensor[] = [];
   for (const entry of entries) tensors.push(await copyOf(module, entry, ranks));
-  if (ranks.isZero) return;
-  await module.load(tensors, meta, { strict: true, weightsOnly: false });
+  return tensors;
 }
 
 async function copyOf(module: EngineState, entry: StateEntry, ranks: Ranks): Promise<LoadedTensor> {

@@ -1,7 +1,10 @@
 import type { PlannedSave } from '../checkpoint/decide.ts';
+import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
 import { errorFromJson, errorToJson } from './carried-error.ts';
 import type { Ranks } from './ranks.ts';
+
+const MUST_BE_THE_SAME = 'Give every rank the same callbacks, with the same options.';
 
 /** What rank 0's saver found out about a file after it was decided on. */
 export type Happening =
@@ -14,7 +17,8 @@ type Entry =
   | readonly ['fact', JsonValue]
   | readonly ['refused', JsonValue]
   | readonly ['happened', Happening]
-  | readonly ['failed', JsonValue];
+  | readonly ['failed', JsonValue]
+  | readonly ['decided', JsonValue];
 
 /**
  * One broadcast for all decisions of a hook. Rank 0 decides first and records what it found out on the way:
@@ -59,20 +63,24 @@ export class SharedFacts {
   /**
    * Decides on rank 0, then on the others with its facts; an error of rank 0 is one of every rank. A round within a round
    * is part of it.
+   *
+   * @param decided what came of it, which must be the same on every rank.
+   * @throws MisconfigurationError on a rank that has decided otherwise than rank 0.
    */
-  async round(decide: () => Promise<void>): Promise<void> {
+  async round(decide: () => Promise<void>, decided: () => JsonValue = () => null): Promise<void> {
     if (!this.#ranks.areMany || this.#entries !== undefined) await decide();
-    else if (this.#ranks.isZero) await this.#lead(decide);
-    else await this.#follow(decide);
+    else if (this.#ranks.isZero) await this.#lead(decide, decided);
+    else await this.#follow(decide, decided);
   }
 
-  async #lead(decide: () => Promise<void>): Promise<void> {
+  async #lead(decide: () => Promise<void>, decided: () => JsonValue): Promise<void> {
     const entries = this.#between;
     this.#entries = entries;
     this.#between = [];
     let failure: { readonly error: unknown } | undefined;
     try {
       await decide();
+      entries.push(['decided', decided()]);
     } catch (error) {
       failure = { error };
       entries.push(['failed', errorToJson(error)]);
@@ -82,10 +90,10 @@ export class SharedFacts {
     if (failure !== undefined) throw this.#ranks.share(failure.error);
   }
 
-  async #follow(decide: () => Promise<void>): Promise<void> {
+  async #follow(decide: () => Promise<void>, decided: () => JsonValue): Promise<void> {
     const entries = (await this.#ranks.broadcast(null)) as unknown as Entry[];
     const failed = entries.find((entry) => entry[0] === 'failed');
-    this.#entries = [...entries];
+    this.#entries = entries;
     try {
       await decide();
     } catch (error) {
@@ -96,6 +104,12 @@ export class SharedFacts {
       this.#entries = undefined;
     }
     if (failed !== undefined) throw this.#ranks.share(errorFromJson(failed[1]));
+    const [own, ofZero] = [decided(), entries.pop()?.[1]].map((each) => JSON.stringify(each));
+    if (own === ofZero && entries.length === 0) return;
+    throw new MisconfigurationError(
+      `This rank has decided otherwise than rank 0: ${own}, not ${ofZero}. ${MUST_BE_THE_SAME}`,
+      { details: { own, ofZero } },
+    );
   }
 
   #nextFact(): JsonValue {
@@ -107,9 +121,7 @@ export class SharedFacts {
     if (kind === 'fact') return value ?? null;
     throw kind === 'failed' || kind === 'refused'
       ? errorFromJson(value ?? null)
-      : new Error(
-          'This rank asked more than rank 0 did: callbacks must be the same on every rank.',
-        );
+      : new MisconfigurationError(`This rank asked more than rank 0 did. ${MUST_BE_THE_SAME}`);
   }
 
   /** Those that come before the next fact. */

@@ -133,7 +133,7 @@ export class Trainer implements ModuleHost {
   get learningRateSchedule(): LearningRateSchedule {
     return this.#active.schedule;
   }
-  /** Saves that are not durable yet. */
+  /** Saves that are not durable yet; 0 on all ranks but rank 0, so let no rank wait for others by it. */
   get pendingSaves(): number {
     return this.#run?.checkpointing?.pendingSaves ?? 0;
   }
@@ -206,7 +206,7 @@ export class Trainer implements ModuleHost {
     await this.checkpointing.saveFile(path, options.weightsOnly ?? false);
   }
 
-  /** Resolves when every save so far is durable. On every rank. */
+  /** Resolves when every save so far is durable. On every rank, but for what rank 0 alone runs, such as a logger's methods. */
   async flush(): Promise<void> {
     await this.#run?.checkpointing?.flush();
   }

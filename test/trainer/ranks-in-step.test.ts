@@ -13,6 +13,7 @@ import {
 } from '../../src/index.ts';
 import type { CheckpointHost } from '../../src/trainer/checkpointing.ts';
 import { Share } from '../../src/trainer/share.ts';
+import type { LossAndGradients } from '../support/array-module.ts';
 import { localRanks } from '../support/local-ranks.ts';
 import { type Job, Line, namesIn, type Rank, train } from '../support/ranked-training.ts';
 import { quietTrainer } from '../support/recorded-hooks.ts';
@@ -263,35 +264,147 @@ describe('an error on one rank while all end with another', () => {
     expect(all[1 - failing]?.error).toBeDefined();
   });
 
-  it.each(['fit', 'validate'] as const)(
-    'a hook for errors may save or flush though only its rank has one before %s',
-    async (call) => {
-      const calls: string[] = [];
-      const errors = await Promise.all(
-        localRanks(2).map(async (strategy) => {
-          const trainer = quietTrainer({
-            strategy,
-            callbacks: [
-              {
-                setup: () => {
-                  if (strategy.rank === 1) throw new RangeError('this rank alone');
-                },
-                onException: async (given) => {
-                  calls.push(`${strategy.rank}`);
-                  await given.flush();
-                  calls.push(`${strategy.rank} again`);
-                },
+  it('a hook for errors may flush though only its rank has one, before training', async () => {
+    const calls: string[] = [];
+    const errors = await Promise.all(
+      localRanks(2).map(async (strategy) => {
+        const trainer = quietTrainer({
+          strategy,
+          callbacks: [
+            {
+              setup: () => {
+                if (strategy.rank === 1) throw new RangeError('this rank alone');
               },
-            ],
-          });
-          const data = new DataLoader([1, 2]);
-          const options = { trainDataloaders: data, dataloaders: data } as object;
-          return await trainer[call](new Line(), options).catch((error) => error);
-        }),
-      );
-      expect(errors[1]).toMatchObject({ code: 'HOOK_FAILED' });
-      expect(errors[0]).toBe(errors[1]);
-      expect(calls.slice(0, 2)).toEqual(['1', '1 again']);
+              onException: async (given) => {
+                calls.push(`${strategy.rank}`);
+                await given.flush();
+                calls.push(`${strategy.rank} again`);
+              },
+            },
+          ],
+        });
+        const options = { trainDataloaders: new DataLoader([1, 2]) as never };
+        return await trainer.fit(new Line(), options).catch((error) => error);
+      }),
+    );
+    expect(errors[1]).toMatchObject({ code: 'HOOK_FAILED' });
+    expect(errors[0]).toBe(errors[1]);
+    expect(calls.slice(0, 2)).toEqual(['1', '1 again']);
+  });
+});
+
+describe('ranks that are not given the same', () => {
+  it.each<[string, (rank: number) => Partial<Job>, RegExp]>([
+    [
+      'an option',
+      (rank) => ({ trainer: { maxEpochs: 2 + rank } }),
+      /rank 0 has maxEpochs 2, and rank 1 has maxEpochs 3/,
+    ],
+    [
+      'a callback that saves, on rank 0 alone',
+      (rank) => ({ checkpoints: rank === 0 ? [{}, { everyNTrainSteps: 2 }] : [{}] }),
+      /rank 0 has callbacks .*everyNTrainSteps\\":2.*, and rank 1 has callbacks/,
+    ],
+    [
+      'another order of the data',
+      (rank) => ({ fit: () => ({ trainDataloaders: loader(rank) }) }),
+      /rank 0 has training data .*"seed":0.*, and rank 1 has .*"seed":1/,
+    ],
+  ])('%s: an error of all ranks, before training', async (_, given, message) => {
+    expectSameError(await trainUnlike(given), 'MISCONFIGURATION', message);
+  });
+
+  const loader = (seed: number) => new DataLoader([1, 2, 3, 4], { shuffle: true, seed }) as never;
+
+  it('may differ in what rank 0 alone uses', async () => {
+    const all = await trainUnlike((rank) => ({
+      trainer: { maxEpochs: 1, logEveryNSteps: rank, asyncSave: rank === 0, maxWaitingSaves: rank },
+    }));
+    expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  });
+
+  it('a callback that decides otherwise on one rank ends the job', async () => {
+    const all = await trainUnlike((rank) => ({
+      checkpoints: [{ everyNTrainSteps: 1, saveTopK: rank === 0 ? -1 : 0 }],
+    }));
+    const message =
+      /This rank has decided otherwise than rank 0: .*, not .*epoch=0-step=1.ckpt.*the same callbacks/;
+    expect(messageOf(all[1])).toMatch(message);
+    expect(messageOf(all[0])).toMatch(message);
+  });
+
+  it('the folder that is given to rank 0 is that of every rank', async () => {
+    const all = await trainUnlike((rank) => ({ checkpoints: [{ dirpath: `/c/${rank}` }] }));
+    expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+    for (const { checkpoints } of all) expect(checkpoints[0]?.bestModelPath).toMatch(/^\/c\/0\//);
+    expect(all[1]?.checkpoints[0]?.stateDict()).toEqual(all[0]?.checkpoints[0]?.stateDict());
+  });
+
+  it.each([undefined, 'last'])('rank 0 says whether a run is resumed (%s)', async (ckptPath) => {
+    const storage = memoryFiles();
+    const trainer = { maxEpochs: 1 };
+    await train({ ranks: 2, storage, trainer });
+    const all = await trainUnlike((rank) => ({
+      storage,
+      trainer: { maxEpochs: 2 },
+      // As where a script looks for files of its own: what one rank sees, another may not.
+      fit: () => ({
+        ckptPath: rank === 0 ? ckptPath : ckptPath === undefined ? 'last' : undefined,
+      }),
+    }));
+    expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+    expect(all.map(({ module }) => module.seen.length < 20)).toEqual(
+      ckptPath === undefined ? [false, false] : [true, true],
+    );
+  });
+
+  it.each([
+    ['rank 0', (rank: number) => rank === 0, /rank 0 has logged 'odd' 1 times, and rank 1 none/],
+    ['rank 1', (rank: number) => rank === 1, /rank 0 has logged none, and rank 1 'odd' 1 times/],
+  ])(
+    'a metric with syncDist that only %s has logged is an error of all',
+    async (_, isOdd, message) => {
+      class Logging extends Line {
+        override trainingStep(items: readonly number[]): LossAndGradients {
+          const { rank } = this.trainer.strategy;
+          if (isOdd(rank)) this.log('odd', 1, { syncDist: true });
+          return { loss: 0, gradients: { slope: [0], offset: [items.length] } };
+        }
+      }
+      const module = () => new Logging();
+      const all = await train({ ranks: 2, checkpoints: [{}], module });
+      expectSameError(all, 'MISCONFIGURATION', message);
     },
   );
+
+  it('evaluates the weights of rank 0 on every rank', async () => {
+    class Told extends Line {
+      override validationStep(): void {
+        this.log('slope', this.weight('slope')[0], { syncDist: true });
+      }
+    }
+    const results = await Promise.all(
+      localRanks(2).map(async (strategy) => {
+        const module = new Told();
+        const like = { group: 'model', dtype: 'F32', shape: [1] } as const;
+        const bytes = new Uint8Array(Float32Array.of(1 + strategy.rank).buffer);
+        module.load([{ ...like, name: 'slope', bytes }], {}, { strict: false, weightsOnly: true });
+        const dataloaders = new DataLoader([1, 2]);
+        const [metrics] = await quietTrainer({ strategy }).validate(module, { dataloaders });
+        return metrics;
+      }),
+    );
+    expect(results).toEqual([{ slope: 1 }, { slope: 1 }]);
+  });
 });
+
+/** Two ranks, each with a job of its own. */
+async function trainUnlike(given: (rank: number) => Partial<Job>): Promise<readonly Rank[]> {
+  return (
+    await Promise.all(
+      localRanks(2).map((strategy) =>
+        train({ ranks: 2, checkpoints: [{}], ...given(strategy.rank), strategies: [strategy] }),
+      ),
+    )
+  ).flat();
+}

@@ -130,9 +130,8 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     const weights = this.#weights();
     for (const { name, variable } of weights) yield stateEntry('model', name, variable);
     const names = weights.map(({ name }) => name);
-    for (const { name, variable } of optimizerTensors(this.#activeOptimizer, names)) {
-      yield stateEntry('optimizer', name, variable);
-    }
+    const slots = this.#optimizer === undefined ? [] : optimizerTensors(this.#optimizer, names);
+    for (const { name, variable } of slots) yield stateEntry('optimizer', name, variable);
     for (const { name, variable } of weights) {
       const gradient = this.#pending.sums.get(variable);
       if (gradient !== undefined) yield stateEntry('gradient', name, gradient);

@@ -22,6 +22,10 @@ export function loadingContract(check: Check): void {
   check('loads weights into a module that has no optimizer yet', async (modules) => {
     const weights = await stateOf(await modules.open(5), 'model');
     const module = modules.openBare();
+    assertNames(
+      (await stateOf(module, 'model')).map(({ name }) => name),
+      weights.map(({ name }) => name),
+    );
     await module.load(weights, {}, { strict: true, weightsOnly: true });
     await module.setupOptimizers();
     assertSameTensors(await stateOf(module, 'model'), weights);
