@@ -128,7 +128,11 @@ async function extremesOf(
 
 /** What must be the same on every rank. */
 function spell(metrics: readonly RankMetric[]): string {
-  return metrics.map(({ name, values }) => `'${name}' ${values.length} times`).join(', ');
+  const each = metrics.map(({ name, reduceFx, values }) => {
+    const how = reduceFx === 'mean' ? '' : ` (${reduceFx})`;
+    return `'${name}'${how} ${values.length} times`;
+  });
+  return each.join(', ');
 }
 
 function checkAlike(spelt: readonly JsonValue[], ranks: Ranks): void {

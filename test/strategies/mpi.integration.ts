@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Mpi } from '../../examples/digits-mpi/launch.ts';
+import type { BatchNormResult } from './batch-norm-program.ts';
 import { type Ending, type JobOptions, runJob } from './mpi-job.ts';
 import type { TrainingJob, TrainingResult } from './training-job.ts';
 
@@ -181,6 +182,52 @@ describe.each(FLAVOURS)('%s', (mpi) => {
       expect(result.weights).toEqual(third.results[0]?.weights);
       expect(without(result.states, cut)).toEqual(without(third.results[0]?.states, cut));
     }
+  });
+
+  it('BatchNorm has the same statistics on both ranks in every hook; a resume ends with the same bits', async () => {
+    const program = 'test/strategies/batch-norm-program.ts';
+    const run = async (OUT: string, EPOCHS: string): Promise<readonly BatchNormResult[]> => {
+      const { code, output, results } = await runJob({
+        mpi,
+        ranks: 2,
+        program,
+        env: { OUT, EPOCHS },
+      });
+      expect(code, output).toBe(0);
+      expect(results).toHaveLength(2);
+      expect(results[1]).toEqual(results[0]);
+      return results as readonly BatchNormResult[];
+    };
+    const [whole, cut] = [newFolder(), newFolder()];
+    const [unbroken] = await run(whole, '3');
+    expect(unbroken?.hooks.length).toBeGreaterThan(40);
+    expect(unbroken?.movingMean.every((mean) => mean !== 0)).toBe(true);
+    const [before] = await run(cut, '1');
+    expect(before?.movingMean).not.toEqual(unbroken?.movingMean);
+    const [resumed] = await run(cut, '3');
+    expect(resumed?.weights).toEqual(unbroken?.weights);
+    expect(resumed?.val).toBe(unbroken?.val);
+  });
+
+  it('data that ends sooner on one rank is the same error on both, and nobody hangs', async () => {
+    const trouble = { kind: 'data ends', rank: 1, step: 3 } as const;
+    const { code, output, results } = await train(mpi, 2, { out: newFolder(), epochs: 2, trouble });
+    expect(code, output).toBe(0);
+    expect(results).toHaveLength(2);
+    for (const { error, message, steps } of results) {
+      expect(error).toBe('MISCONFIGURATION');
+      expect(message).toMatch(/batch 2, .*rank 0 has a whole batch; rank 1 has a whole batch, its/);
+      expect(steps).toBe(2);
+    }
+  });
+
+  it('a logger that flushes when a checkpoint is durable does so beside training', async () => {
+    const trouble = { kind: 'logger flushes', rank: 0, step: 0 } as const;
+    const { code, output, results } = await train(mpi, 2, { out: newFolder(), epochs: 4, trouble });
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/flushed 12 times/);
+    expect(results.map(({ error }) => error)).toEqual([null, null]);
+    expect(results[1]?.states).toEqual(results[0]?.states);
   });
 
   it('says so when the library is not that of the launcher', async () => {

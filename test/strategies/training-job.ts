@@ -21,7 +21,11 @@ export interface TrainingJob {
       | 'exits'
       | 'is killed'
       | 'never settles'
-      | 'save fails';
+      | 'save fails'
+      /** After `step` batches; it has no length. */
+      | 'data ends'
+      /** Each time that a checkpoint is durable. */
+      | 'logger flushes';
   };
   readonly library?: string;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DataLoader,
+  type Logger,
   localFiles,
   ModelCheckpoint,
   type Storage,
@@ -85,6 +86,27 @@ function storage(): Storage {
   };
 }
 
+/** Batches of numbers without a length, which end sooner on the rank that has trouble. */
+async function* stream(): AsyncGenerator<readonly number[]> {
+  const isCut = trouble?.rank === trainer.strategy.rank;
+  for (let i = 0; i < (isCut ? trouble.step : 7); i++) yield [i, i + 1];
+}
+
+let flushes = 0;
+/** Takes nothing down, and flushes whenever it is told of a checkpoint. */
+const flushing: Logger = {
+  saveDir: job.out,
+  name: '',
+  version: 'run',
+  logMetrics: () => undefined,
+  afterSaveCheckpoint: async () => {
+    await sleep(3);
+    await trainer.flush();
+    flushes++;
+  },
+  finalize: () => console.log(`flushed ${flushes} times`),
+};
+
 const best = new ModelCheckpoint({
   dirpath: `${job.out}/best`,
   monitor: 'score',
@@ -102,17 +124,19 @@ const trainer = new Trainer({
   logEveryNSteps: 1,
   storage: storage(),
   callbacks: [best, steps],
+  ...(trouble?.kind === 'logger flushes' ? { logger: flushing } : {}),
   ...(job.library === undefined ? {} : { strategy: mpiStrategy({ library: job.library }) }),
 });
 const module = new Linear();
 
+const loader = new DataLoader(
+  Array.from({ length: ITEMS }, (_, i) => i),
+  { batchSize: job.batchSize ?? 8, shuffle: true, seed: 3 },
+);
 let error: (Error & { readonly code?: string | number }) | undefined;
 try {
   await trainer.fit(module, {
-    trainDataloaders: new DataLoader(
-      Array.from({ length: ITEMS }, (_, i) => i),
-      { batchSize: job.batchSize ?? 8, shuffle: true, seed: 3 },
-    ),
+    trainDataloaders: trouble?.kind === 'data ends' ? { [Symbol.asyncIterator]: stream } : loader,
     valDataloaders: new DataLoader([1, 2, 3, 4, 5], { batchSize: 3 }),
     ckptPath: job.ckptPath,
     signal: stopOnSignals(),

@@ -377,6 +377,18 @@ describe('ranks that are not given the same', () => {
     },
   );
 
+  it('a metric with another reduction on one rank is an error of all', async () => {
+    class Logging extends Line {
+      override validationStep(): void {
+        const reduceFx = this.trainer.strategy.rank === 0 ? 'max' : 'mean';
+        this.log('odd', 1, { syncDist: true, reduceFx });
+      }
+    }
+    const all = await train({ ranks: 2, checkpoints: [{}], module: () => new Logging() });
+    const message = /rank 0 has logged 'odd' \(max\) 2 times, and rank 1 'odd' 2 times/;
+    expectSameError(all, 'MISCONFIGURATION', message);
+  });
+
   it('evaluates the weights of rank 0 on every rank', async () => {
     class Told extends Line {
       override validationStep(): void {
