@@ -2,21 +2,15 @@ import type { StateEntry } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonValue } from '../format/json.ts';
-import { agreeOnBatch } from './batch-agreement.ts';
-import {
-  type BatchFeed,
-  type FedBatch,
-  type FeedPosition,
-  feedAfter,
-  positionOf,
-} from './batch-feed.ts';
+import type { FedBatch, FeedPosition } from './batch-feed.ts';
 import { runEvaluation } from './evaluation-loop.ts';
 import type { FitContext } from './fit-context.ts';
 import { logRow } from './log-row.ts';
 import type { NextStep, Progress } from './progress.ts';
 import type { RngState } from './rng.ts';
 import { isValidationDue } from './schedule.ts';
-import { batchShare } from './share.ts';
+import { Stopping } from './stopping.ts';
+import { TrainingBatch } from './training-batch.ts';
 
 /** `fit` was asked to stop by its signal; the state is saved. */
 export class Interrupted extends Error {}
@@ -45,18 +39,13 @@ export class FitLoop {
   readonly #context: FitContext;
   #progress: Progress;
   #after: Progress | undefined;
-  #feed: BatchFeed | undefined;
+  readonly #stopping: Stopping;
+  readonly #batchInHand: TrainingBatch;
   #mark: Mark;
   /** For the hooks that come next; a run that was saved before or in them is given it back. */
   #ending: Ending;
-  #batchDone: FedBatch | undefined;
-  /** While a batch is under way: the gradients that were pending before it. */
-  #gradientsBefore: readonly StateEntry[] | undefined;
   /** While a validation is under way: where its data stood before it. */
   #validationData: readonly JsonValue[] | undefined;
-  /** Training time of earlier runs of this training. */
-  readonly #elapsedBeforeMs: number;
-  readonly #startedMs = performance.now();
 
   constructor(
     context: FitContext,
@@ -66,14 +55,15 @@ export class FitLoop {
   ) {
     this.#context = context;
     this.#progress = progress;
-    this.#elapsedBeforeMs = elapsedMs;
+    this.#stopping = new Stopping(context, elapsedMs);
+    this.#batchInHand = new TrainingBatch(context);
     this.#ending = ending ?? NO_ENDING;
     this.#mark = this.#markNow();
   }
 
   /** Training time so far, in milliseconds, the runs resumed from included. */
   get elapsedMs(): number {
-    return this.#elapsedBeforeMs + performance.now() - this.#startedMs;
+    return this.#stopping.elapsedMs;
   }
 
   get progress(): Progress {
@@ -86,8 +76,7 @@ export class FitLoop {
 
   /** Where the training data stands, for a checkpoint. */
   get feedPosition(): FeedPosition {
-    const { train } = this.#context.data;
-    return this.#feed?.position ?? positionOf(train, servedBatches(this.resumePoint));
+    return this.#batchInHand.position(servedBatches(this.resumePoint));
   }
 
   /** Where each source of validation data stands, for a checkpoint: a validation is run again as a whole. */
@@ -105,7 +94,7 @@ export class FitLoop {
 
   /** The pending gradients, when a batch is under way that will be run again; undefined: as they are. */
   get gradientsBefore(): readonly StateEntry[] | undefined {
-    return this.#gradientsBefore;
+    return this.#batchInHand.gradientsBefore;
   }
 
   /** What the next hooks are given, for a checkpoint or the next `fit`; undefined when they need nothing. */
@@ -117,15 +106,9 @@ export class FitLoop {
   /** Whether nothing is left to train: between epochs at any limit, within one beyond the last. */
   get isNothingLeft(): boolean {
     const { next, epoch } = this.#progress;
-    if (next === 'epochStart') return this.#isLimitReached;
+    if (next === 'epochStart') return this.#stopping.isLimitReached(this.#progress);
     const isTraining = next !== 'trainEnd' && next !== 'trainSave';
     return isTraining && epoch >= this.#context.settings.maxEpochs;
-  }
-
-  get #isLimitReached(): boolean {
-    const { maxEpochs, maxSteps } = this.#context.settings;
-    const { epoch, globalStep } = this.#progress;
-    return epoch >= maxEpochs || globalStep >= maxSteps || this.#stops;
   }
 
   async run(): Promise<void> {
@@ -145,25 +128,17 @@ export class FitLoop {
     for (let { next } = this.#progress; next !== 'finished'; next = this.#progress.next) {
       await steps[next]();
       if (this.ending !== undefined) continue;
-      const { ranks, signal } = this.#context;
       await this.agree();
-      const isAborted = this.#agreed?.isAborted ?? signal?.aborted;
-      if (isAborted && this.#progress.next !== 'finished') throw ranks.share(new Interrupted());
+      const { isInterrupted } = this.#stopping;
+      if (isInterrupted && this.#progress.next !== 'finished') {
+        throw this.#context.ranks.share(new Interrupted());
+      }
     }
   }
 
-  /** What the ranks agreed on after the last step; undefined in one process. */
-  #agreed: { readonly stops: boolean; readonly isAborted: boolean } | undefined;
-
-  /** What one rank wants all do: it may have been told by a signal, a clock or a callback of its own. */
+  /** All ranks come to know of what one of them has been told to stop by. */
   async agree(): Promise<void> {
-    const { ranks, signal, shouldStop, stop, settings } = this.#context;
-    if (!ranks.areMany) return;
-    const wants = [shouldStop(), signal?.aborted === true, this.elapsedMs >= settings.maxTimeMs];
-    const any = await ranks.reduce(wants.map(Number), 'max');
-    const [isStopped, isAborted, isTimeUp] = any.map(Boolean);
-    if (isStopped) stop();
-    this.#agreed = { stops: isStopped || isTimeUp || false, isAborted: isAborted ?? false };
+    await this.#stopping.agree();
   }
 
   /** Goes back to the last hook that completed: what the failed one drew and logged is forgotten. */
@@ -180,16 +155,7 @@ export class FitLoop {
   }
 
   async close(): Promise<void> {
-    this.#releaseGradients();
-    await this.#feed?.close();
-    this.#feed = undefined;
-  }
-
-  get #stops(): boolean {
-    const { minEpochs, minSteps, maxTimeMs } = this.#context.settings;
-    const stops = this.#context.shouldStop() || this.elapsedMs >= maxTimeMs;
-    if (!(this.#agreed?.stops ?? stops)) return false;
-    return this.#progress.epoch >= minEpochs && this.#progress.globalStep >= minSteps;
+    await this.#batchInHand.close();
   }
 
   #move(change: Partial<Progress>): void {
@@ -211,7 +177,7 @@ export class FitLoop {
   }
 
   async #epochStart(): Promise<void> {
-    if (this.#isLimitReached) {
+    if (this.#stopping.isLimitReached(this.#progress)) {
       this.#move({ next: 'trainEnd' });
       return;
     }
@@ -229,52 +195,38 @@ export class FitLoop {
   }
 
   async #batch(): Promise<void> {
-    const { module, hooks, metrics, settings, data, ranks, gradients } = this.#context;
+    const { hooks, metrics, settings, data, ranks } = this.#context;
     const { epoch, batchesInEpoch: batchIdx, totalBatches, globalStep } = this.#progress;
-    if (this.#closesEpoch) {
+    const batch = this.#batchInHand;
+    // Asked late, so that a resume with a higher limit goes on.
+    if (this.#stopping.closesEpoch(this.#progress)) {
       this.#move({ next: 'epochEnd' });
       return;
     }
-    const fed = await this.#nextBatch(batchIdx);
+    const fed = await batch.fetch(batchIdx);
     if (fed === undefined) {
       if (batchIdx === 0) throw ranks.share(emptyData(epoch));
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
-    const { batch, isLast } = fed;
-    const share = batchShare(fed.weight, ranks.count);
-    metrics.share = share;
-    this.#retainGradients();
+    batch.begin(fed, batchIdx);
     this.#scope(true);
-    let skips = (await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1;
-    // Each rank sees a part of its own of the batch: what one decides is done by all.
-    if (ranks.areMany && module.onTrainBatchStart !== undefined) {
-      skips = (await ranks.reduce([Number(skips)], 'max'))[0] === 1;
-    }
-    if (skips) {
+    if (await this.#skipsEpoch(fed, batchIdx)) {
       metrics.commit();
       this.#move({ next: 'epochEnd', isLastBatch: false });
-      this.#releaseGradients();
+      batch.leave();
       await nextMacrotask();
       return;
     }
-    const { accumulateGradBatches } = settings;
-    const tookStep = isLast || (batchIdx + 1) % accumulateGradBatches === 0;
-    const loss = await hooks.guard('trainingStep', () =>
-      module.trainStep(batch, batchIdx, share.weight / share.copies / accumulateGradBatches),
-    );
-    if (gradients !== undefined) {
-      // Of a stand-in nothing is added, whatever its gradient: 0 × NaN is NaN.
-      const counted = share.weight === 0 ? this.#gradientsBefore : undefined;
-      await hooks.guard('adding up gradients', () => gradients.add(tookStep, counted));
-    }
+    const { isLast } = fed;
+    const tookStep = isLast || (batchIdx + 1) % settings.accumulateGradBatches === 0;
+    const loss = await batch.step(fed, batchIdx, tookStep);
     await hooks.run('onAfterBackward');
     if (tookStep) await this.#optimizerStep();
     const step = globalStep + (tookStep ? 1 : 0);
     metrics.commit();
     await metrics.syncSteps('train');
     this.#ending = { loss, names: metrics.publishStep('train', globalStep + 1) };
-    this.#batchDone = fed;
     this.#move({
       next: 'batchEnd',
       batchesInEpoch: batchIdx + 1,
@@ -283,25 +235,31 @@ export class FitLoop {
       isLastBatch: isLast || batchIdx + 1 >= data.trainBatches,
       tookStep,
     });
-    this.#releaseGradients();
+    batch.leave(fed);
     if (tookStep) await this.#schedule('step', false);
     this.#mark = this.#markNow();
   }
 
+  /** Whether the module wants no more of this epoch. */
+  async #skipsEpoch({ batch }: FedBatch, batchIdx: number): Promise<boolean> {
+    const { module, hooks, ranks } = this.#context;
+    const skips = (await hooks.run('onTrainBatchStart', batch, batchIdx)) === -1;
+    if (module.onTrainBatchStart === undefined) return skips;
+    // Each rank sees a part of its own of the batch: what one decides is done by all.
+    return (await ranks.reduce([Number(skips)], 'max'))[0] === 1;
+  }
+
   async #batchEnd(): Promise<void> {
-    const { module, hooks, metrics, ranks } = this.#context;
+    const { module, hooks, metrics } = this.#context;
     const { batchesInEpoch, globalStep, tookStep } = this.#progress;
     const batchIdx = batchesInEpoch - 1;
-    const fed = this.#batchDone ?? (await this.#nextBatch(batchIdx));
-    const { batch, weight } = fed ?? {};
-    metrics.share = batchShare(weight, ranks.count);
+    const fed = await this.#batchInHand.again(batchIdx);
     const { loss, names } = this.#ending;
     this.#scope(true);
-    await hooks.run('onTrainBatchEnd', { loss }, batch, batchIdx);
+    await hooks.run('onTrainBatchEnd', { loss }, fed?.batch, batchIdx);
     // A number is what is left of a loss after a resume.
     if (typeof loss !== 'number') module.release(loss);
-    this.#feed?.complete();
-    this.#batchDone = undefined;
+    this.#batchInHand.complete();
     metrics.commit();
     await metrics.syncSteps('train');
     const measuredFor = tookStep ? globalStep : globalStep + 1;
@@ -309,32 +267,6 @@ export class FitLoop {
     await this.#logSteps([...new Set([...names, ...more])]);
     this.#move({ next: 'batchSave' });
     await nextMacrotask();
-  }
-
-  /** A batch's own gradients are not part of a checkpoint until it is done: it will be run again. */
-  #retainGradients(): void {
-    const { module, settings } = this.#context;
-    const isWindowBegun = this.#progress.batchesInEpoch % settings.accumulateGradBatches !== 0;
-    const pending = isWindowBegun ? [...module.state()].filter(isGradient) : [];
-    this.#gradientsBefore = pending.map((entry) => ({
-      ...entry,
-      handle: module.retain(entry.handle),
-    }));
-  }
-
-  #releaseGradients(): void {
-    for (const { handle } of this.#gradientsBefore ?? []) this.#context.module.release(handle);
-    this.#gradientsBefore = undefined;
-  }
-
-  async #nextBatch(batchIdx: number): Promise<FedBatch | undefined> {
-    const { hooks, data, ranks } = this.#context;
-    const fed = await hooks.guard('the training data', async () => {
-      this.#feed ??= await feedAfter(data.train, data.trainBatches, batchIdx);
-      return await this.#feed.next();
-    });
-    await agreeOnBatch(ranks, fed, 'training', batchIdx);
-    return fed;
   }
 
   /** Moves the learning rate on, where it is due; `monitored` as in {@link ScheduleMoment}. */
@@ -361,7 +293,11 @@ export class FitLoop {
 
   async #batchSave(): Promise<void> {
     const { hooks, plan, completed } = this.#context;
-    const isValidation = isValidationDue(plan, this.#progress, this.#stops);
+    const isValidation = isValidationDue(
+      plan,
+      this.#progress,
+      this.#stopping.isDue(this.#progress),
+    );
     if (this.#progress.tookStep && !isValidation) await this.#schedule('step', true);
     const next = isValidation ? 'validation' : this.#afterBatch();
     await this.#save({ next }, () => hooks.runCheckpoints('onTrainBatchEnd'));
@@ -370,12 +306,6 @@ export class FitLoop {
 
   #afterBatch(): NextStep {
     return this.#progress.isLastBatch ? 'epochEnd' : 'batch';
-  }
-
-  /** A limit reached in mid-epoch closes the epoch. Asked late, so that a resume with a higher limit goes on. */
-  get #closesEpoch(): boolean {
-    const { batchesInEpoch, globalStep } = this.#progress;
-    return batchesInEpoch > 0 && (globalStep >= this.#context.settings.maxSteps || this.#stops);
   }
 
   async #validation(): Promise<void> {
@@ -477,10 +407,6 @@ export class FitLoop {
 /** Batches of the epoch that the data has served for good: the one whose end is to come is served again. */
 function servedBatches({ next, batchesInEpoch }: Progress): number {
   return next === 'batchEnd' ? batchesInEpoch - 1 : batchesInEpoch;
-}
-
-function isGradient({ group }: StateEntry): boolean {
-  return group === 'gradient';
 }
 
 function emptyData(epoch: number): MisconfigurationError {
