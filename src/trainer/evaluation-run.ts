@@ -1,11 +1,10 @@
 import type { Stage } from '../callbacks/callback.ts';
 import { MisconfigurationError } from '../errors.ts';
-import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { EvaluationOptions } from './call-options.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
 import { type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
-import { findCheckpoint } from './find-checkpoint.ts';
+import { findForAll, type SearchPlaces } from './find-checkpoint.ts';
 import { shardsOf } from './fit-data.ts';
 import { Hooks } from './hooks.ts';
 import { type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
@@ -16,7 +15,6 @@ import { MetricStore } from './metrics.ts';
 import { defaultStorage, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
 import { copyWeightsFromZero } from './rank-state.ts';
-import { rankZeroReads } from './rank-zero-reads.ts';
 import type { Ranks } from './ranks.ts';
 import { beginLoggers } from './resume.ts';
 import { Rng } from './rng.ts';
@@ -189,28 +187,27 @@ export class EvaluationRun implements Run {
       if (this.#ranks.areMany) await copyWeightsFromZero(this.#module, this.#ranks);
       return;
     }
-    const { storage = defaultStorage() } = this.#options;
-    const found = await this.#ranks.fromZero(async () => (await this.#find(ckptPath)).path);
-    const reader = await CheckpointReader.open(rankZeroReads(storage, this.#ranks), found);
-    await this.#hooks.guard('onLoadCheckpoint', () => loadWeights(this.#module, reader, {}));
-    this.#trainer.info(`${this.stage}: weights of ${reader.path}`);
-  }
-
-  async #find(ckptPath: string): Promise<CheckpointReader> {
     const trainer = this.#trainer;
     const owners = trainer.checkpointCallbacks as unknown as readonly CheckpointOwner[];
     // What this Trainer has saved itself needs no search.
     const best = ckptPath === 'best' ? trainer.bestModelPath : '';
-    const found = await findCheckpoint(best || ckptPath, {
+    const places: SearchPlaces = {
       asked: (path) => `${this.stage}({ckptPath: '${path}'})`,
       isWeightsEnough: true,
       storage: this.#options.storage ?? defaultStorage(),
       folders: new RunFolders(this.#options, trainer.loggers[0], owners),
       logger: trainer.loggers[0],
       warn: (message) => trainer.warnOnce(message),
-    });
-    if (found !== undefined) return found.reader;
-    throw new MisconfigurationError(`Trainer.${this.stage}: there is no checkpoint '${ckptPath}'.`);
+    };
+    const found = await findForAll(best || ckptPath, places, this.#ranks);
+    if (found === undefined) {
+      throw new MisconfigurationError(
+        `Trainer.${this.stage}: there is no checkpoint '${ckptPath}'.`,
+      );
+    }
+    const { reader } = found;
+    await this.#hooks.guard('onLoadCheckpoint', () => loadWeights(this.#module, reader, {}));
+    trainer.info(`${this.stage}: weights of ${reader.path}`);
   }
 
   async close(): Promise<void> {

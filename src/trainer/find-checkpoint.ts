@@ -6,6 +6,8 @@ import { isContained } from '../saving/containment.ts';
 import { type CheckpointFolder, findNewest } from '../saving/recovery.ts';
 import type { Storage } from '../storages/storage.ts';
 import { absolutePath } from './options.ts';
+import { rankZeroReads } from './rank-zero-reads.ts';
+import type { Ranks } from './ranks.ts';
 import type { RunFolders } from './run-folders.ts';
 
 /** The checkpoint to resume from. */
@@ -54,6 +56,22 @@ export async function findCheckpoint(
   throw new MisconfigurationError(
     `${places.asked(ckptPath)}: there is no checkpoint of this run yet. Train first, or give a path.`,
   );
+}
+
+/** {@link findCheckpoint} for all ranks: rank 0 looks for it, and reads it for all. */
+export async function findForAll(
+  ckptPath: string,
+  places: SearchPlaces,
+  ranks: Ranks,
+): Promise<ResumeSource | undefined> {
+  if (!ranks.areMany) return await findCheckpoint(ckptPath, places);
+  const found = await ranks.fromZero(async () => {
+    const { reader, defaultFolder } = (await findCheckpoint(ckptPath, places)) ?? {};
+    return reader === undefined ? null : { path: reader.path, defaultFolder };
+  });
+  if (found === null) return undefined;
+  const reader = await CheckpointReader.open(rankZeroReads(places.storage, ranks), found.path);
+  return { reader, defaultFolder: found.defaultFolder };
 }
 
 /** The version of a logger's run that a resume goes on with, and where its rows stood; or begin anew. */

@@ -1,4 +1,3 @@
-import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
 import type { FitOptions } from './call-options.ts';
 import { keyAmong } from './checkpoint-content.ts';
@@ -6,20 +5,19 @@ import { describeCost } from './checkpoint-cost.ts';
 import { prepareFolders } from './checkpoint-folders.ts';
 import { Checkpointing, type CheckpointOwner } from './checkpointing.ts';
 import { runEvaluation } from './evaluation-loop.ts';
-import { findCheckpoint, type ResumeSource } from './find-checkpoint.ts';
+import { findForAll, type ResumeSource, type SearchPlaces } from './find-checkpoint.ts';
 import type { FitContext } from './fit-context.ts';
 import { type FitData, fitData } from './fit-data.ts';
-import { FitLoop, Interrupted } from './fit-loop.ts';
+import { FitFailure } from './fit-failure.ts';
+import { FitLoop } from './fit-loop.ts';
 import { GradientSum } from './gradient-sum.ts';
 import { Hooks } from './hooks.ts';
-import { interruption } from './interruption.ts';
 import { LearningRate, type LearningRateSchedule, UNSCHEDULED } from './learning-rate.ts';
 import type { LogScope } from './log-options.ts';
 import type { MetricStore } from './metrics.ts';
 import { defaultStorage, type ObservedHook, type TrainerOptions } from './options.ts';
 import type { Progress } from './progress.ts';
 import { copyFromZero } from './rank-state.ts';
-import { rankZeroReads } from './rank-zero-reads.ts';
 import type { Ranks } from './ranks.ts';
 import { inFile } from './restore.ts';
 import { beginLoggers, finishFolders } from './resume.ts';
@@ -50,6 +48,7 @@ export class FitRun implements Run {
   readonly #options: TrainerOptions;
   readonly #hooks: Hooks;
   readonly #owners: readonly CheckpointOwner[];
+  readonly #failure: FitFailure;
   readonly #runFolders: RunFolders;
 
   constructor(
@@ -104,6 +103,7 @@ export class FitRun implements Run {
       !settings.asyncSave,
       trainer.ranks,
     );
+    this.#failure = new FitFailure(trainer, this.#hooks, this.checkpointing, this.#owners);
   }
 
   get metrics(): MetricStore {
@@ -139,22 +139,9 @@ export class FitRun implements Run {
     try {
       await this.#prepareAndTrain();
     } catch (error) {
-      if (!this.#isTold && !(error instanceof DOMException)) {
-        this.#ranks.part(error);
-        await this.#try(() => this.#hooks.run('onException', error));
-      }
-      if (this.#ownFailure === undefined) throw error;
-      throw new AggregateError(
-        [error, this.#ownFailure],
-        'While fit was ending with an error on every rank, another one happened on this rank alone.',
-      );
+      throw await this.#failure.ofFit(error);
     }
   }
-
-  /** Whether the callbacks know of the error that `fit` ends with. */
-  #isTold = false;
-  /** What has failed on this rank alone while all were ending with the same error. */
-  #ownFailure: unknown;
 
   async #prepareAndTrain(): Promise<void> {
     const hooks = this.#hooks;
@@ -169,8 +156,15 @@ export class FitRun implements Run {
     const data = await fitData(hooks, this.#module, this.#fit, this.#settings, ranks, warn);
     state.data = data;
     const plan = planValidation(this.#settings, data.trainBatches, data.hasValidation);
-    const found = ckptPath ? await this.#find(ckptPath) : undefined;
     const { loggers } = this.#trainer;
+    const places: SearchPlaces = {
+      asked: (path) => `fit({ckptPath: '${path}'})`,
+      storage: this.checkpointing.storage,
+      folders: this.#runFolders,
+      logger: loggers[0],
+      warn,
+    };
+    const found = ckptPath ? await findForAll(ckptPath, places, ranks) : undefined;
     this.checkpointing.defaultFolder = await ranks.fromZero(async () => {
       const begin = (): Promise<void> =>
         hooks.guard('logger.setup', () => beginLoggers(loggers, found, ckptPath));
@@ -292,7 +286,7 @@ export class FitRun implements Run {
       await this.#hooks.run('onFitEnd');
       status = 'success';
     } catch (error) {
-      await this.#onFailure(error, loop);
+      throw await this.#failure.inTraining(error, loop);
     } finally {
       this.#maySave = false;
       this.#state.leave();
@@ -307,44 +301,6 @@ export class FitRun implements Run {
     const { cost } = this.checkpointing;
     const isShown = this.#options.enableProgressBar ?? true;
     if (isShown && cost.saves > 0) this.#trainer.info(describeCost(cost, elapsedMs));
-  }
-
-  async #onFailure(error: unknown, loop: FitLoop): Promise<never> {
-    loop.rewind();
-    const ranks = this.#ranks;
-    const { checkpointing } = this;
-    ranks.part(error);
-    const isInterrupted = error instanceof Interrupted;
-    const hook = isInterrupted ? 'onInterrupt' : 'onException';
-    // An earlier save whose failure nobody was told of does not prevent this one.
-    await this.#try(() => checkpointing.flush());
-    let failure = await this.#try(async () => {
-      if (!ranks.areMany && !ranks.isZero) return;
-      await checkpointing.round(() => this.#hooks.runCheckpoints(hook, error));
-    });
-    this.#isTold = true;
-    if (!isInterrupted) {
-      await this.#try(() => this.#hooks.run('onException', error));
-    }
-    failure ??= await this.#try(() => checkpointing.finish());
-    if (!isInterrupted) throw error;
-    const { globalStep } = this.#trainer;
-    const { hasFullSave: isSaved, maySave } = checkpointing;
-    const owners = this.#owners;
-    throw ranks.share(interruption({ isSaved, failure, globalStep, maySave, owners }));
-  }
-
-  /** Warns of an error while another one ends `fit`, and returns it: what is left to do is done all the same. */
-  async #try(work: () => Promise<unknown>): Promise<unknown> {
-    try {
-      await work();
-      return undefined;
-    } catch (second) {
-      if (this.#ranks.part(second)) this.#ownFailure = second;
-      const why = second instanceof Error ? second.message : String(second);
-      this.#trainer.warnOnce(`While fit was ending with an error, another one happened: ${why}`);
-      return second;
-    }
   }
 
   /** Folders and loggers, before any training; nothing in a `fastDevRun`. */
@@ -382,27 +338,6 @@ export class FitRun implements Run {
 
   async #completed(hook: ObservedHook, info: { readonly batchIdx?: number }): Promise<void> {
     await this.#options.onHookCompleted?.(hook, info);
-  }
-
-  /** Rank 0 looks for it, and reads it for all. */
-  async #find(ckptPath: string): Promise<ResumeSource | undefined> {
-    const { storage } = this.checkpointing;
-    const find = (): Promise<ResumeSource | undefined> =>
-      findCheckpoint(ckptPath, {
-        asked: (path) => `fit({ckptPath: '${path}'})`,
-        storage,
-        folders: this.#runFolders,
-        logger: this.#trainer.loggers[0],
-        warn: (message) => this.#trainer.warnOnce(message),
-      });
-    if (!this.#ranks.areMany) return await find();
-    const found = await this.#ranks.fromZero(async () => {
-      const { reader, defaultFolder } = (await find()) ?? {};
-      return reader === undefined ? null : { path: reader.path, defaultFolder };
-    });
-    if (found === null) return undefined;
-    const reader = await CheckpointReader.open(rankZeroReads(storage, this.#ranks), found.path);
-    return { reader, defaultFolder: found.defaultFolder };
   }
 
   async close(): Promise<void> {
