@@ -4,11 +4,13 @@ import {
   type Callback,
   DataLoader,
   type DataSource,
+  EarlyStopping,
   type LogOptions,
   ModelCheckpoint,
   ModelSummary,
   memoryFiles,
   ProgressBar,
+  reduceLROnPlateau,
   type Storage,
   StorageError,
   Trainer,
@@ -282,6 +284,49 @@ it('what one rank asks for, all do: stopping', async () => {
   });
   expect(all.map(({ trainer }) => trainer.globalStep)).toEqual([7, 7, 7]);
   expect(all.map(({ error }) => error)).toEqual([undefined, undefined, undefined]);
+});
+
+it('validation within the epoch, accumulation, early stopping and a schedule by a metric are as in one process', async () => {
+  class Scheduled extends Line {
+    override configureOptimizers() {
+      const scheduler = reduceLROnPlateau({ mode: 'max', patience: 0, factor: 0.5 });
+      const lrScheduler = { scheduler, monitor: 'val', interval: 'step', strict: false } as const;
+      return { optimizer: super.configureOptimizers(), lrScheduler } as never;
+    }
+  }
+  const on = (ranks: number) =>
+    train({
+      ranks,
+      module: () => new Scheduled(),
+      trainer: { valCheckInterval: { batches: 3 }, accumulateGradBatches: 2, maxEpochs: 50 },
+      callbacks: () => [new EarlyStopping({ monitor: 'val', mode: 'max', patience: 4 })],
+    });
+  // Five validations, each in the second of three windows of its epoch.
+  const [one] = await on(1);
+  expect(one?.trainer.globalStep).toBe(13);
+  expect(one?.module.learningRate).toBeLessThan(0.05);
+  for (const rank of await on(3)) {
+    expect(rank.error).toBeUndefined();
+    expect(rank.trainer.globalStep).toBe(13);
+    expect(rank.module.learningRate).toBe(one?.module.learningRate);
+    expectClose(weightsOf(rank), weightsOf(one!));
+    expect(statesOf(rank)).toEqual(statesOf(one!));
+  }
+});
+
+it('when the time of one rank is up, all stop at the same step', async () => {
+  const all = await train({
+    ranks: 2,
+    trainer: { maxTime: 150, maxEpochs: -1 },
+    callbacks: (rank) => [
+      // The clocks of the ranks start apart.
+      { onFitStart: () => sleep(rank * 60), onTrainBatchStart: () => sleep(rank * 3) },
+    ],
+  });
+  expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
+  expect(all[0]?.trainer.globalStep).toBeGreaterThan(0);
+  expect(all[1]?.trainer.globalStep).toBe(all[0]?.trainer.globalStep);
+  expect(statesOf(all[1]!)).toEqual(statesOf(all[0]!));
 });
 
 it('what one rank asks for, all do: skipping the rest of an epoch', async () => {
