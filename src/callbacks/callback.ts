@@ -22,6 +22,11 @@ export interface Callback {
   readonly isMonitor?: boolean;
   /** Marks a callback that saves: it runs after all others. */
   readonly isCheckpoint?: boolean;
+  /**
+   * What a callback that judges or saves decides by, as JSON: its options. With several ranks they must be the same on all,
+   * and are compared before training.
+   */
+  readonly rules?: Readonly<Record<string, unknown>>;
 
   setup?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;
   teardown?(trainer: Trainer, module: TrainingModule, stage: Stage): unknown;

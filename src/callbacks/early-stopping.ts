@@ -109,6 +109,11 @@ export class EarlyStopping implements Callback {
     return `EarlyStopping${JSON.stringify({ monitor: this.monitor, mode: this.mode })}`;
   }
 
+  get rules(): Readonly<Record<string, unknown>> {
+    const checkOnTrainEpochEnd = this.#checkOnTrainEpochEnd;
+    return { ...this.#rules, strict: this.#strict, checkOnTrainEpochEnd };
+  }
+
   async onTrainEpochEnd(trainer: Trainer): Promise<void> {
     if (this.#checksEpochs(trainer)) await this.#check(trainer);
   }

@@ -205,6 +205,12 @@ export class ModelCheckpoint implements Callback {
   get stateKey(): string {
     return stateKeyOf(this.#options);
   }
+  /** Its options, and how it spells names; but for the folder, which is rank 0's. */
+  get rules(): Readonly<Record<string, unknown>> {
+    const { verbose: _, ...options } = this.#options;
+    const { dirpath: __, ...naming } = this.#naming;
+    return { ...options, ...naming };
+  }
   /** How many folders deep the names go below `dirpath`. */
   get folderDepth(): number {
     const slashes = (template: string | undefined): number => template?.split('/').length ?? 1;

@@ -37,9 +37,16 @@ export function stepsOf(
   callbacks: readonly Callback[],
 ): Readonly<Record<string, unknown>> {
   const deciding = callbacks.filter(({ isMonitor, isCheckpoint }) => isMonitor || isCheckpoint);
+  const rules = deciding.flatMap((callback, i) =>
+    Object.entries(callback.rules ?? {}).map(([option, value]) => [
+      `${callback.constructor.name}.${option} (callback ${i})`,
+      value,
+    ]),
+  );
   return {
     ...settings,
     'callbacks that judge or save': deciding.map((each) => each.stateKey ?? each.constructor.name),
+    ...Object.fromEntries(rules),
   };
 }
 

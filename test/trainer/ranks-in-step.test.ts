@@ -4,6 +4,7 @@ import {
   type Callback,
   DataLoader,
   type DataSource,
+  EarlyStopping,
   type Logger,
   ModelCheckpoint,
   memoryFiles,
@@ -224,8 +225,14 @@ it('a checkpoint callback may flush while it decides, though rank 0 decides firs
 
 describe('an error on one rank while all end with another', () => {
   class Failing extends ModelCheckpoint {
-    override async onException(): Promise<void> {
-      throw new RangeError('this rank alone');
+    readonly #fails: boolean;
+    constructor(fails: boolean) {
+      super({ dirpath: '/c', everyNTrainSteps: 1 });
+      this.#fails = fails;
+    }
+    override async onException(trainer: CheckpointHost): Promise<void> {
+      if (this.#fails) throw new RangeError('this rank alone');
+      await super.onException(trainer);
     }
   }
   const fullDisk = (): Storage => ({
@@ -252,8 +259,7 @@ describe('an error on one rank while all end with another', () => {
       checkpoints: kind === 'a checkpoint callback' ? [] : [{ everyNTrainSteps: 1 }],
       callbacks: (rank) => {
         if (kind !== 'a checkpoint callback') return [meeting(rank === failing)];
-        const options = { dirpath: '/c', everyNTrainSteps: 1 };
-        return [rank === failing ? new Failing(options) : new ModelCheckpoint(options)];
+        return [new Failing(rank === failing)];
       },
     });
     const { error } = all[failing] as Rank;
@@ -306,6 +312,18 @@ describe('ranks that are not given the same', () => {
       /rank 0 has callbacks .*everyNTrainSteps\\":2.*, and rank 1 has callbacks/,
     ],
     [
+      'an option of such a callback',
+      (rank) => ({ checkpoints: [{ saveTopK: rank }] }),
+      /rank 0 has ModelCheckpoint.saveTopK \(callback 0\) 0, and rank 1 has .* 1\./,
+    ],
+    [
+      'an option of a callback that judges',
+      (rank) => ({
+        callbacks: () => [new EarlyStopping({ monitor: 'val', patience: 3 + rank })],
+      }),
+      /rank 0 has EarlyStopping.patience \(callback 1\) 3, and rank 1 has .* 4\./,
+    ],
+    [
       'another order of the data',
       (rank) => ({ fit: () => ({ trainDataloaders: loader(rank) }) }),
       /rank 0 has training data .*"seed":0.*, and rank 1 has .*"seed":1/,
@@ -324,11 +342,17 @@ describe('ranks that are not given the same', () => {
   });
 
   it('a callback that decides otherwise on one rank ends the job', async () => {
-    const all = await trainUnlike((rank) => ({
-      checkpoints: [{ everyNTrainSteps: 1, saveTopK: rank === 0 ? -1 : 0 }],
+    /** Its options are the same, but it sees to it that rank 1 keeps none. */
+    class Choosy extends ModelCheckpoint {
+      override async onTrainBatchEnd(trainer: CheckpointHost): Promise<void> {
+        if ((trainer as Trainer).isGlobalZero) await super.onTrainBatchEnd(trainer);
+      }
+    }
+    const all = await trainUnlike(() => ({
+      callbacks: () => [new Choosy({ dirpath: '/c', everyNTrainSteps: 1, saveTopK: -1 })],
     }));
     const message =
-      /This rank has decided otherwise than rank 0: .*, not .*epoch=0-step=1.ckpt.*the same callbacks/;
+      /This rank has decided otherwise than rank 0: \[\[.*, not .*epoch=0-step=1.ckpt.*same callbacks/;
     expect(messageOf(all[1])).toMatch(message);
     expect(messageOf(all[0])).toMatch(message);
   });
