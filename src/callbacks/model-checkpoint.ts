@@ -33,6 +33,7 @@ import { withoutSave } from '../checkpoint/unsaved.ts';
 import { VersionMemory } from '../checkpoint/version-memory.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import { writeFile } from '../saving/write-file.ts';
@@ -49,6 +50,12 @@ export interface FormatNameOptions {
   /** Put before the name, joined by `CHECKPOINT_JOIN_CHAR`. */
   readonly prefix?: string;
 }
+
+const FORMAT_NAMES: OptionNames<FormatNameOptions> = {
+  filename: true,
+  ver: true,
+  prefix: true,
+};
 
 /**
  * Saves the model while it trains: the best by a monitored metric, the newest, or both. The rules are
@@ -230,6 +237,7 @@ export class ModelCheckpoint implements Callback {
     metrics: Readonly<Record<string, number>>,
     options: FormatNameOptions = {},
   ): string {
+    checkOptionNames('formatCheckpointName', options, FORMAT_NAMES);
     const values = new Map<string, NamedValue>();
     for (const [name, value] of Object.entries(metrics)) {
       const isCount = name === 'epoch' || name === 'step';

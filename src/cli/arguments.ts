@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { closest } from './closest.ts';
+import { closest } from '../closest.ts';
 import { type Arguments, type Command, Misuse, type Option, type Options } from './command.ts';
 
 /** Options that every command has. */

@@ -1,9 +1,17 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import { quote } from '../format/json-scanner.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { bytesOf, type ExportOptions, openWeights, outputOf, type Weight } from './weights.ts';
+import {
+  bytesOf,
+  EXPORT_NAMES,
+  type ExportOptions,
+  openWeights,
+  outputOf,
+  type Weight,
+} from './weights.ts';
 import { leadsOut } from './zip/layout.ts';
 import { ZipWriter } from './zip/writer.ts';
 
@@ -45,6 +53,7 @@ export async function exportNpz(
   to: string | URL,
   options: ExportOptions = {},
 ): Promise<void> {
+  checkOptionNames('exportNpz', options, EXPORT_NAMES);
   const { weights } = await openWeights(from, options);
   const { storage, path } = await outputOf(to, options);
   const headers = weights.map(headerOf);

@@ -1,7 +1,15 @@
 import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { type ExportOptions, openWeights, outputOf, type Weight, writeWeights } from './weights.ts';
+import {
+  EXPORT_NAMES,
+  type ExportOptions,
+  openWeights,
+  outputOf,
+  type Weight,
+  writeWeights,
+} from './weights.ts';
 
 /**
  * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
@@ -19,6 +27,7 @@ export async function exportSafetensors(
   to: string | URL,
   options: ExportOptions = {},
 ): Promise<void> {
+  checkOptionNames('exportSafetensors', options, EXPORT_NAMES);
   const { weights } = await openWeights(from, options);
   const { storage, path } = await outputOf(to, options);
   const layout = layOut(weights);

@@ -1,10 +1,11 @@
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
-import { type Place, placeOf, refuseTaken, type StorageOptions } from '../place.ts';
+import type { OptionNames } from '../option-check.ts';
+import { type Place, placeOf, refuseTaken, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { StorageWriter } from '../storages/storage.ts';
-import { type Conversion, planConversion } from './conversion.ts';
+import { CONVERSION_NAMES, type Conversion, planConversion } from './conversion.ts';
 import { contiguousStrides, gather } from './strided.ts';
 
 /** A weight on its way out: its bytes are read, verified and converted when they are asked for. */
@@ -19,6 +20,12 @@ export interface ExportOptions extends Conversion, StorageOptions {
   /** Whether to replace what has the name. Default false. */
   readonly replace?: boolean | undefined;
 }
+
+export const EXPORT_NAMES: OptionNames<ExportOptions> = {
+  ...CONVERSION_NAMES,
+  ...STORAGE_NAMES,
+  replace: true,
+};
 
 /** Opens a checkpoint, or any safetensors file, with its weights as a conversion makes them. */
 export async function openWeights(

@@ -2,8 +2,10 @@ import type { MetricReading } from '../checkpoint/monitor.ts';
 import type { EngineTensors } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
 import {
+  LOG_NAMES,
   type LogOptions,
   type LogScope,
   type LogValue,
@@ -73,6 +75,7 @@ export class MetricStore {
     if (typeof name !== 'string' || name === '') {
       throw new MisconfigurationError(`log: a metric needs a name, but got ${String(name)}.`);
     }
+    checkOptionNames(`log('${name}')`, options, LOG_NAMES);
     const batchSize = options.batchSize ?? 1;
     if (!(batchSize > 0 && Number.isFinite(batchSize))) {
       throw new MisconfigurationError(

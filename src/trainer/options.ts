@@ -7,6 +7,7 @@ import { absoluteFolder } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { CSVLogger } from '../loggers/csv.ts';
 import type { Logger } from '../loggers/logger.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import { localFiles } from '../storages/local.ts';
 import type { Storage } from '../storages/storage.ts';
@@ -125,6 +126,48 @@ export interface TrainerOptions {
     | undefined;
 }
 
+const NAMES: OptionNames<TrainerOptions> = {
+  maxEpochs: true,
+  minEpochs: true,
+  maxSteps: true,
+  minSteps: true,
+  maxTime: true,
+  defaultRootDir: true,
+  weightsSavePath: true,
+  logger: true,
+  callbacks: true,
+  enableCheckpointing: true,
+  enableProgressBar: true,
+  enableModelSummary: true,
+  enableAutologHparams: true,
+  checkValEveryNEpoch: true,
+  valCheckInterval: true,
+  limitTrainBatches: true,
+  limitValBatches: true,
+  limitTestBatches: true,
+  limitPredictBatches: true,
+  overfitBatches: true,
+  accumulateGradBatches: true,
+  gradientClipVal: true,
+  gradientClipAlgorithm: true,
+  numSanityValSteps: true,
+  logEveryNSteps: true,
+  fastDevRun: true,
+  seed: true,
+  asyncSave: true,
+  onSaveError: true,
+  maxWaitingSaves: true,
+  strategy: true,
+  storage: true,
+  console: true,
+  onHookCompleted: true,
+};
+
+/** @throws MisconfigurationError for options that there are not. */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  checkOptionNames('Trainer', options, NAMES);
+}
+
 /**
  * The callbacks, with a `ModelSummary`, a `ProgressBar` and a `ModelCheckpoint` when there is none and none is forbidden.
  *
@@ -189,10 +232,7 @@ export function defaultLoggers(options: TrainerOptions): readonly Logger[] {
 export function resolveStrategy(given: TrainerOptions['strategy'] = 'auto'): Strategy {
   if (typeof given === 'object' && given !== null) return given;
   if (given !== 'auto') {
-    throw new MisconfigurationError(
-      `Trainer: strategy is '${String(given)}', but it must be 'auto' or a strategy such as mpiStrategy().`,
-      { details: { option: 'strategy', value: given } },
-    );
+    refuseOption('Trainer', 'strategy', given, "'auto' or a strategy such as mpiStrategy()");
   }
   // A browser has no environment.
   const { process } = globalThis as { process?: { env?: NodeJS.ProcessEnv } };

@@ -54,8 +54,9 @@ const fitting = { batchSize: 5, shuffle: false, verbose: 0, validationData };
 function place() {
   const messages: string[] = [];
   const say = (message: string): void => void messages.push(message);
-  const options = { storage: memoryFiles(), console: { info: say, warn: say }, dirpath: '/run' };
-  const make = (more: FitCheckpointOptions) => modelCheckpoint({ ...options, ...more });
+  const options = { storage: memoryFiles(), console: { info: say, warn: say } };
+  const make = (more: FitCheckpointOptions) =>
+    modelCheckpoint({ ...options, dirpath: '/run', ...more });
   const files = async (): Promise<string[]> => {
     const names: string[] = [];
     for await (const { path, kind } of options.storage.list('/run')) {

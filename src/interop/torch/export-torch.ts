@@ -3,12 +3,14 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
+import { checkOptionNames, type OptionNames } from '../../option-check.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
 import {
   bytesOf,
+  EXPORT_NAMES,
   type ExportOptions,
   openWeights,
   outputOf,
@@ -29,6 +31,11 @@ export interface TorchExportOptions extends ExportOptions {
    */
   readonly layout?: 'state_dict' | 'lightning' | undefined;
 }
+
+const NAMES: OptionNames<TorchExportOptions> = {
+  ...EXPORT_NAMES,
+  layout: true,
+};
 
 /** The folder of all records in the archive: what torch.save calls it when it does not know the file's name. */
 const FOLDER = 'archive';
@@ -62,6 +69,7 @@ export async function exportTorch(
   to: string | URL,
   options: TorchExportOptions = {},
 ): Promise<void> {
+  checkOptionNames('exportTorch', options, NAMES);
   const { layout = 'state_dict', replace = false } = options;
   if (layout !== 'state_dict' && layout !== 'lightning') {
     throw new MisconfigurationError(
