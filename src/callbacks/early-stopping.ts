@@ -144,9 +144,11 @@ export class EarlyStopping implements Callback {
     const reading = readings.get(this.monitor);
     if (reading === undefined) {
       const logged = [...readings.keys()].map((name) => `'${name}'`).join(', ');
+      const { whyUnvalidated } = trainer.validationSchedule;
+      const why = whyUnvalidated === undefined ? '' : `Nothing is validated: ${whyUnvalidated} `;
       const message =
         `EarlyStopping monitors '${this.monitor}', which has not been logged; there is ` +
-        `${logged || 'nothing yet'}. Log it, or give strict: false to wait for it.`;
+        `${logged || 'nothing yet'}. ${why}Log it, or give strict: false to wait for it.`;
       if (this.#strict) throw new MisconfigurationError(message);
       trainer.warnOnce(message);
       return;

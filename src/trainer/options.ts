@@ -180,7 +180,9 @@ export function defaultCallbacks(
   // What draws does so on rank 0 alone.
   const isDrawing = (callback: Callback): boolean =>
     isProgressBar(callback) || isModelSummary(callback);
-  const given = listOf(options.callbacks).filter((each) => isGlobalZero || !isDrawing(each));
+  const given = listOf('callbacks', options.callbacks).filter(
+    (each) => isGlobalZero || !isDrawing(each),
+  );
   const isEnabled = options.enableCheckpointing ?? true;
   const hasCheckpoint = given.some(({ isCheckpoint }) => isCheckpoint === true);
   if (hasCheckpoint && !isEnabled) {
@@ -208,7 +210,7 @@ export function mergeCallbacks(
   own: readonly Callback[],
   given: Callback | readonly Callback[] | undefined,
 ): readonly Callback[] {
-  const added = listOf(given);
+  const added = listOf('configureCallbacks', given);
   const classOf = (callback: Callback): unknown => callback.constructor;
   const classes = new Set(added.map(classOf));
   // Plain objects are of no kind.
@@ -225,7 +227,7 @@ export function defaultLoggers(options: TrainerOptions): readonly Logger[] {
   if (logger === false) return [];
   if (logger === true)
     return [new CSVLogger({ saveDir: absolutePath(options.defaultRootDir ?? '.') })];
-  return listOf(logger);
+  return listOf('logger', logger);
 }
 
 /** What `strategy` means. @throws MisconfigurationError when it is neither. */
@@ -249,7 +251,19 @@ export function absolutePath(path: string): string {
   return absoluteFolder(path, whereabouts());
 }
 
-function listOf<T>(given: T | readonly T[] | undefined): readonly T[] {
-  if (given === undefined) return [];
-  return Array.isArray(given) ? (given as readonly T[]) : [given as T];
+function listOf<T extends object>(
+  option: string,
+  given: T | readonly T[] | null | undefined,
+): readonly T[] {
+  const list = Array.isArray(given) ? (given as readonly T[]) : given ? [given as T] : [];
+  for (const each of list) {
+    if (typeof each === 'object' && each !== null) continue;
+    refuseOption(
+      'Trainer',
+      option,
+      each,
+      'an object or a list of them, such as new ModelCheckpoint()',
+    );
+  }
+  return list;
 }

@@ -10,6 +10,7 @@ import {
   FIT_NAMES,
   type FitOptions,
 } from './call-options.ts';
+import { checkModule } from './check-module.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import { type EvaluationResult, EvaluationRun } from './evaluation-run.ts';
 import { FitRun } from './fit-run.ts';
@@ -173,6 +174,7 @@ export class Trainer implements ModuleHost {
       checkValEveryNEpoch,
       isOncePerEpoch: 'fraction' in valCheckInterval && valCheckInterval.fraction === 1,
       hasValidation: this.#active.hasValidation,
+      whyUnvalidated: this.#active.whyUnvalidated,
     };
   }
 
@@ -229,6 +231,7 @@ export class Trainer implements ModuleHost {
   async fit(module: TrainingModule, options: FitOptions = {}): Promise<void> {
     this.#refuseSecond('fit');
     await this.ranks.during(async () => {
+      checkModule('fit', module);
       checkOptionNames('Trainer.fit', options, FIT_NAMES);
       await this.#attach(module);
       const run = new FitRun(this, module, options, this.#options, this.#standing);
@@ -294,6 +297,7 @@ export class Trainer implements ModuleHost {
     module: TrainingModule,
     options: EvaluationOptions,
   ): Promise<EvaluationResult> {
+    checkModule(stage, module);
     checkOptionNames(`Trainer.${stage}`, options, EVALUATION_NAMES);
     const isBest = given === undefined && options.ckptPath === undefined && this.bestModelPath;
     await this.#attach(module);
