@@ -22,6 +22,8 @@ interface Example {
   /** Default of `--out`. */
   readonly out: string;
   readonly epochs: number;
+  /** Printed first: what to expect. */
+  readonly note?: string;
 }
 
 interface Settings {
@@ -62,17 +64,18 @@ function readArguments(example: Example): Settings {
 
 /** What is kept, and what was removed over the whole run, from the journal beside the checkpoints. */
 async function printSummary(checkpoint: ModelCheckpoint): Promise<void> {
-  const rows = [...checkpoint.bestKModels].map(([path, score]) => ({
-    path,
-    score: score.toFixed(4),
-  }));
-  if (checkpoint.lastModelPath) rows.push({ path: checkpoint.lastModelPath, score: 'last' });
-  const kept = rows.map(async ({ path, score }) => ({
-    kept: relative('.', path),
-    val_acc: path === checkpoint.bestModelPath ? `${score} *` : score,
-    kB: Math.round((await stat(path)).size / 1000),
-  }));
-  console.table(await Promise.all(kept));
+  const { bestKModels, bestModelPath, lastModelPath } = checkpoint;
+  const rows = [...bestKModels].map(([path, score]) => {
+    const mark = path === bestModelPath ? ' *' : '';
+    return { path, score: `${score.toFixed(4)}${mark}` };
+  });
+  if (lastModelPath) rows.push({ path: lastModelPath, score: 'last' });
+  const width = Math.max(...rows.map(({ path }) => relative('.', path).length));
+  console.log(`${'kept'.padEnd(width)}  val_acc   size`);
+  for (const { path, score } of rows) {
+    const kilobytes = Math.round((await stat(path)).size / 1000);
+    console.log(`${relative('.', path).padEnd(width)}  ${score.padEnd(8)}  ${kilobytes} kB`);
+  }
   const journal = await readFile(join(checkpoint.dirpath, '.highwater/history.jsonl'), 'utf8');
   const removed = journal
     .split('\n')
@@ -91,6 +94,7 @@ export async function trainDigits(example: Example, make: () => TrainingModule):
   // Only the checkpoints: whatever else is in the folder stays, and the logs get a new version.
   if (fresh) await rm(join(out, 'checkpoints'), { recursive: true, force: true });
 
+  if (example.note !== undefined) console.log(example.note);
   const { train, val } = await loadDigits();
   const checkpoint = new ModelCheckpoint({
     dirpath: join(out, 'checkpoints'),

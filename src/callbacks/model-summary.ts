@@ -1,6 +1,7 @@
 import type { StateEntry } from '../engines/engine.ts';
 import { tensorSizeBytes } from '../format/dtype.ts';
 import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { sizeText } from '../size-text.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { TrainingModule } from '../trainer/training-module.ts';
 import type { Callback } from './callback.ts';
@@ -63,7 +64,7 @@ export function summarize(state: readonly StateEntry[], maxDepth: number): strin
     ...body.slice(0, -1),
     rule,
     body.at(-1),
-    `A checkpoint holds ${(bytes / 1e6).toFixed(2)} MB${more}, its weights ${(bytesOf(weights) / 1e6).toFixed(2)} MB.`,
+    `A checkpoint holds ${sizeText(bytes)}${more}, its weights ${sizeText(bytesOf(weights))}.`,
   ].join('\n');
 }
 

@@ -30,6 +30,7 @@ const base = [
   'each-at-once.ts',
   'native-crc32.ts',
   'option-check.ts',
+  'size-text.ts',
   'version.ts',
 ];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
@@ -41,6 +42,7 @@ const rules: readonly Rule[] = [
   { of: 'native-crc32.ts', values: ['node:'], packages: 1 },
   { of: 'version.ts', values: [] },
   { of: 'closest.ts', values: [] },
+  { of: 'size-text.ts', values: [] },
   { of: 'option-check.ts', values: ['closest.ts', 'errors.ts'] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
   {
@@ -125,6 +127,7 @@ const rules: readonly Rule[] = [
       'node:',
       'cli/',
       'closest.ts',
+      'size-text.ts',
       'index.ts',
       'inspection/index.ts',
       'interop/index.ts',
