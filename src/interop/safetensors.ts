@@ -5,8 +5,7 @@ import { writeFile } from '../saving/write-file.ts';
 import {
   EXPORT_NAMES,
   type ExportOptions,
-  openWeights,
-  outputOf,
+  openExport,
   type Weight,
   writeWeights,
 } from './weights.ts';
@@ -28,12 +27,10 @@ export async function exportSafetensors(
   options: ExportOptions = {},
 ): Promise<void> {
   checkOptionNames('exportSafetensors', options, EXPORT_NAMES);
-  const { weights } = await openWeights(from, options);
-  const { storage, path } = await outputOf(to, options);
+  const { weights, storage, path, replace } = await openExport(from, to, options);
   const layout = layOut(weights);
   const header = encodeHeader(weights, {}, layout);
   const sizeBytes = header.length + layout.dataBytes;
-  const replace = options.replace ?? false;
   await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
     await writer.write([header]);
     const ordered = layout.order.map((index) => weights[index] as Weight);

@@ -3,7 +3,7 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
-import { checkOptionNames, type OptionNames } from '../../option-check.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../../option-check.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
@@ -12,8 +12,7 @@ import {
   bytesOf,
   EXPORT_NAMES,
   type ExportOptions,
-  openWeights,
-  outputOf,
+  openExport,
   readingOf,
   type Weight,
 } from '../weights.ts';
@@ -70,14 +69,11 @@ export async function exportTorch(
   options: TorchExportOptions = {},
 ): Promise<void> {
   checkOptionNames('exportTorch', options, NAMES);
-  const { layout = 'state_dict', replace = false } = options;
+  const { layout = 'state_dict' } = options;
   if (layout !== 'state_dict' && layout !== 'lightning') {
-    throw new MisconfigurationError(
-      `layout is ${quote(String(layout))}, but it must be 'state_dict' or 'lightning'.`,
-    );
+    refuseOption('exportTorch', 'layout', layout, "'state_dict' or 'lightning'");
   }
-  const { reader, weights } = await openWeights(from, options);
-  const { storage, path } = await outputOf(to, options);
+  const { reader, weights, storage, path, replace } = await openExport(from, to, options);
   const records: Weight[] = [];
   const tensors = { records, reader };
   const stateDict = new Map(weights.map((weight) => [weight.name, tensorOf(weight, records)]));
