@@ -17,25 +17,29 @@ export function checkOptionNames<Options extends object>(
   options: Options,
   names: OptionNames<Options>,
 ): void {
-  const known = Object.keys(names);
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new MisconfigurationError(
-      `${owner}: the options are ${spell(options)}, but they must be an object with any of ${known.join(', ')}.`,
+      `${owner}: the options are ${spell(options)}, but they must be an object with any of ${listOf(names)}.`,
       { details: { value: options } },
     );
   }
   const unknown = Object.keys(options).filter((name) => !Object.hasOwn(names, name));
   if (unknown.length === 0) return;
+  const known = Object.keys(names);
   let areAllNear = true;
   const told = unknown.map((name) => {
     const meant = closest(name, known);
     areAllNear &&= meant !== undefined;
     return meant === undefined ? `'${name}'` : `'${name}' (did you mean '${meant}'?)`;
   });
-  const all = areAllNear ? '' : ` It has ${known.join(', ')}.`;
+  const all = areAllNear ? '' : ` It has ${listOf(names)}.`;
   throw new MisconfigurationError(`${owner} has no option ${told.join(', ')}.${all}`, {
     details: { options: unknown },
   });
+}
+
+function listOf(names: object): string {
+  return Object.keys(names).join(', ');
 }
 
 /** @throws MisconfigurationError (`MISCONFIGURATION`) that names the option, its value and what is allowed. */
