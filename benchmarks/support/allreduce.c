@@ -14,7 +14,7 @@ int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   for (int each = 1; each < argc; each++) {
-    int length = atoi(argv[each]) * 262144;
+    int length = (int)(atof(argv[each]) * 262144);
     float *values = malloc(length * sizeof(float));
     double seconds[20];
     for (int i = 0; i < length; i++) values[i] = 1;
