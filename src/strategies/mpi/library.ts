@@ -3,18 +3,18 @@ import { BINARIES, type Handles } from './handles.ts';
 import type { Flavour } from './launcher.ts';
 
 type Koffi = typeof import('koffi');
-type Value = number | bigint | null | ArrayBufferView | (number | bigint)[];
+type Value = number | bigint | null | ArrayBufferView | number[];
 
 type Binding = (...args: readonly Value[]) => number;
 
-/** What is called, by the name behind `MPI_`; `H` is a handle, `H *` one that is read and set. */
+/** What is called, by the name behind `MPI_`; `H` is a handle. */
 const SIGNATURES = {
   Init_thread: ['void *', 'void *', 'int', 'int *'],
   Comm_rank: ['H', 'int *'],
   Comm_size: ['H', 'int *'],
   Comm_set_errhandler: ['H', 'H'],
-  Ibarrier: ['H', 'H *'],
-  Test: ['H *', 'int *', 'intptr'],
+  Ibarrier: ['H', 'void *'],
+  Test: ['void *', 'void *', 'intptr'],
   Bcast: ['void *', 'int', 'H', 'int', 'H'],
   Allreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H'],
   Allgather: ['intptr', 'int', 'H', 'void *', 'int', 'H', 'H'],
@@ -54,7 +54,7 @@ export class MpiLibrary {
    */
   static async load(flavour: Flavour, path: string | undefined): Promise<MpiLibrary> {
     const koffi = await importKoffi();
-    koffi.config({ sync_stack_size: STACK_BYTES });
+    makeRoom(koffi);
     // UCX would catch SIGSEGV, which WebAssembly needs for its own traps.
     process.env.UCX_ERROR_SIGNALS ??= '';
     // It also patches brk and munmap while V8's threads may be inside: now and then a page of the heap was gone.
@@ -67,7 +67,6 @@ export class MpiLibrary {
         'int',
         SIGNATURES[name].map((type) => {
           if (type === 'H') return handleType;
-          if (type === 'H *') return koffi.inout(`${handleType} *`);
           return type === 'int *' ? koffi.out('int *') : type;
         }),
       );
@@ -110,6 +109,20 @@ async function importKoffi(): Promise<Koffi> {
   } catch (cause) {
     throw new MisconfigurationError(
       'highwater/mpi calls MPI through koffi, which cannot be loaded: npm install koffi',
+      { cause },
+    );
+  }
+}
+
+/** Can be done only before the first library is loaded. */
+function makeRoom(koffi: Koffi): void {
+  if ((koffi.config().sync_stack_size ?? 0) >= STACK_BYTES) return;
+  try {
+    koffi.config({ sync_stack_size: STACK_BYTES });
+  } catch (cause) {
+    throw new MisconfigurationError(
+      'mpiStrategy: this program has loaded a library with koffi already, and MPI needs more stack. Call ' +
+        `koffi.config({ sync_stack_size: ${STACK_BYTES} }) before that.`,
       { cause },
     );
   }

@@ -25,6 +25,9 @@ const ROOT = 0;
 /** All ranks of a job, from `MPI_Init` to `MPI_Finalize`. There is at most one in a process. */
 export class MpiWorld {
   readonly #library: MpiLibrary;
+  /** Room for a handle, which is an integer or a pointer, and for the answer whether it is done. */
+  readonly #request = new BigInt64Array(1);
+  readonly #isDone = new Int32Array(1);
   /** What was queued last. */
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -117,8 +120,7 @@ export class MpiWorld {
    */
   async #meet(): Promise<void> {
     const { commWorld, statusIgnore } = this.#library.handles;
-    const request = [0];
-    const isDone = [0];
+    const [request, isDone] = [this.#request, this.#isDone];
     this.#library.call('Ibarrier', commWorld, request);
     const began = performance.now();
     for (;;) {
