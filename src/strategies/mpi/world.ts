@@ -103,29 +103,26 @@ export class MpiWorld {
     this.#library.call('Abort', this.#library.handles.commWorld, exitCode);
   }
 
-  /** Does one thing after the other, also when one fails, each as soon as all ranks have come to it. */
+  /** Does one thing after the other, also when one fails. */
   #together(action: () => void | Promise<void>): Promise<void> {
-    const next = async (): Promise<void> => {
-      await this.#meet();
-      await action();
-    };
+    const next = (): Promise<void> => this.#onceAllAreHere(action);
     const result = this.#tail.then(next, next);
     this.#tail = result.catch(() => undefined);
     return result;
   }
 
   /**
-   * Waits until all ranks are here, while the event loop turns: saves go on and signals arrive. What MPI then does
-   * at once takes no longer than the data takes to cross.
+   * While a rank waits for the others its event loop turns: saves go on and signals arrive. What MPI then does at once
+   * takes no longer than the data takes to cross.
    */
-  async #meet(): Promise<void> {
+  async #onceAllAreHere(action: () => void | Promise<void>): Promise<void> {
     const { commWorld, statusIgnore } = this.#library.handles;
     const [request, isDone] = [this.#request, this.#isDone];
     this.#library.call('Ibarrier', commWorld, request);
     const began = performance.now();
     for (;;) {
       this.#library.call('Test', request, isDone, statusIgnore);
-      if (isDone[0] !== 0) return;
+      if (isDone[0] !== 0) return await action();
       const waitedMs = performance.now() - began;
       if (waitedMs > EXPECTING_MS) await (waitedMs < SPINNING_MS ? nextMacrotask() : sleep(1));
     }
