@@ -2,7 +2,7 @@ import type { Stage } from '../callbacks/callback.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { EvaluationOptions } from './call-options.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
-import { type DataSource, dataSources, inOrder } from './data-source.ts';
+import { checkSource, type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findForAll, type SearchPlaces } from './find-checkpoint.ts';
 import { shardsOf } from './fit-data.ts';
@@ -69,6 +69,7 @@ export class EvaluationRun implements Run {
   readonly schedule: LearningRateSchedule = UNSCHEDULED;
   readonly trainBatches = 0;
   readonly hasValidation = false;
+  readonly whyUnvalidated = undefined;
   evaluationBatches: readonly number[] = [];
   scope: LogScope | undefined;
   readonly #trainer: Trainer;
@@ -168,9 +169,11 @@ export class EvaluationRun implements Run {
           `${loader}() method.`,
       );
     }
+    const found = dataSources(given);
+    for (const source of found) checkSource(`Trainer.${this.stage}`, 'dataloaders', source);
     const { isOverfitting } = this.#trainer.settings;
     const isInOrder = isOverfitting && this.stage === 'validate';
-    const sources = isInOrder ? dataSources(given).map(inOrder) : dataSources(given);
+    const sources = isInOrder ? found.map(inOrder) : found;
     const batches: BatchLimit = this.#trainer.settings[limit];
     this.evaluationBatches = sources.map((source) => batchCount(limit, source, batches));
     await agreeOn(this.#ranks, {
