@@ -29,7 +29,7 @@ const SMALL_BYTES = 4 * 1024 * 1024;
  * How many bytes are written by one call: few enough that flushing, which begins with the first of them, has something
  * to do early, and that an engine which copies needs little memory; enough that calls are few.
  */
-const BATCH_BYTES = 64 * 1024 * 1024;
+const BATCH_BYTES = 128 * 1024 * 1024;
 
 /** How long reading may hold up this thread before others get a turn. */
 const TURN_MS = 4;
