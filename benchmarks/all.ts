@@ -1,4 +1,7 @@
-/** Every benchmark that has a bar, one after the other, each in a process of its own: `npm run bench -- all [--json]`. */
+/**
+ * The benchmarks that need neither a build nor MPI, one after the other, each in a process of its own:
+ * `npm run bench -- all [--json]`.
+ */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

@@ -1,6 +1,7 @@
 /**
  * The digits of `npm start` with jax-js: a small convolutional network with dropout, compiled. Keeps the three
- * best checkpoints and the last one, and goes on to the bit: `npm run example -- digits-jax`, `… --fresh`.
+ * best checkpoints and the last one, and goes on to the bit: `npm run example -- digits-jax`, `… --fresh`. Takes two to
+ * four minutes.
  */
 import { init, type Array as JaxArray, lax, nn, numpy as np, random } from '@jax-js/jax';
 import type { LogOptions } from 'highwater';
@@ -65,5 +66,10 @@ function dropout(features: JaxArray, key: JaxArray): JaxArray {
 }
 
 await init('wasm');
-const about = { command: 'npm run example -- digits-jax', out: 'runs/digits-jax', epochs: 5 };
+const about = {
+  command: 'npm run example -- digits-jax',
+  out: 'runs/digits-jax',
+  epochs: 5,
+  note: 'A convolutional network, in WebAssembly on one core: 5 epochs take two to four minutes.',
+};
 await trainDigits(about, () => new Cnn());

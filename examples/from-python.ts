@@ -1,3 +1,4 @@
+// Run it where `python train.py` has written circle.pt: docs/guides/from-python.md.
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { DataLoader, ModelCheckpoint, Trainer } from 'highwater';

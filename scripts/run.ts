@@ -14,7 +14,16 @@ const names = readdirSync(folder)
 if (name !== undefined && names.includes(name)) {
   const file = resolve(folder, `${name}.ts`);
   process.argv = [node, file, ...rest];
-  await import(pathToFileURL(file).href);
+  try {
+    await import(pathToFileURL(file).href);
+  } catch (error) {
+    // What Highwater says on purpose needs no stack.
+    if (!(error instanceof Error && 'code' in error && 'details' in error)) throw error;
+    console.error(
+      `${String(error.code)}: ${error.message}\nSee the first lines of ${folder}/${name}.ts.`,
+    );
+    process.exitCode = 1;
+  }
 } else {
   if (name !== undefined) {
     console.error(`There is no ${name} in ${folder}/.`);

@@ -1,5 +1,6 @@
 import { absoluteFolder } from './checkpoint/folder.ts';
 import { MisconfigurationError, StorageError } from './errors.ts';
+import type { OptionNames } from './option-check.ts';
 import { whereabouts } from './saving/whereabouts.ts';
 import type { Storage } from './storages/storage.ts';
 
@@ -8,6 +9,10 @@ export interface StorageOptions {
   /** Where the paths lead. Default: local files, which need Node. */
   readonly storage?: Storage | undefined;
 }
+
+export const STORAGE_NAMES: OptionNames<StorageOptions> = {
+  storage: true,
+};
 
 /** A path as its storage takes it. */
 export interface Place {

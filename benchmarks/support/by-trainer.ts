@@ -26,6 +26,7 @@ export async function byTrainer(
   const trainer = new Trainer({
     logger: false,
     enableProgressBar: false,
+    enableModelSummary: false,
     enableCheckpointing: checkpoints.length > 0,
     maxEpochs: 1,
     storage,

@@ -1,6 +1,7 @@
 import { isBetter, type Mode, worstValue } from '../checkpoint/monitor.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { Callback } from './callback.ts';
 
@@ -30,6 +31,19 @@ export interface EarlyStoppingOptions {
    */
   readonly checkOnTrainEpochEnd?: boolean;
 }
+
+const NAMES: OptionNames<EarlyStoppingOptions> = {
+  monitor: true,
+  minDelta: true,
+  patience: true,
+  verbose: true,
+  mode: true,
+  strict: true,
+  checkFinite: true,
+  stoppingThreshold: true,
+  divergenceThreshold: true,
+  checkOnTrainEpochEnd: true,
+};
 
 type Rules = Required<
   Pick<EarlyStoppingOptions, 'minDelta' | 'patience' | 'mode' | 'checkFinite'>
@@ -69,6 +83,7 @@ export class EarlyStopping implements Callback {
   #judgedFor = -1;
 
   constructor(options: EarlyStoppingOptions) {
+    checkOptionNames('EarlyStopping', options, NAMES);
     const { monitor, minDelta = 0, patience = 3, mode = 'min', checkFinite = true } = options;
     const { stoppingThreshold, divergenceThreshold } = options;
     if (typeof monitor !== 'string' || monitor === '') {
@@ -129,9 +144,11 @@ export class EarlyStopping implements Callback {
     const reading = readings.get(this.monitor);
     if (reading === undefined) {
       const logged = [...readings.keys()].map((name) => `'${name}'`).join(', ');
+      const { whyUnvalidated } = trainer.validationSchedule;
+      const why = whyUnvalidated === undefined ? '' : `Nothing is validated: ${whyUnvalidated} `;
       const message =
         `EarlyStopping monitors '${this.monitor}', which has not been logged; there is ` +
-        `${logged || 'nothing yet'}. Log it, or give strict: false to wait for it.`;
+        `${logged || 'nothing yet'}. ${why}Log it, or give strict: false to wait for it.`;
       if (this.#strict) throw new MisconfigurationError(message);
       trainer.warnOnce(message);
       return;
@@ -219,9 +236,5 @@ function short(value: number): string {
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value);
-  throw new MisconfigurationError(
-    `EarlyStopping: ${option} is ${shown}, but it must be ${allowed}.`,
-    { details: { option, value } },
-  );
+  refuseOption('EarlyStopping', option, value, allowed);
 }

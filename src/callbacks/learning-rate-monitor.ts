@@ -1,4 +1,5 @@
 import { MisconfigurationError } from '../errors.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { Callback } from './callback.ts';
 
@@ -7,6 +8,10 @@ export interface LearningRateMonitorOptions {
   /** Log at optimizer steps or at the start of epochs. Default: where the schedule moves on; without one, epochs. */
   readonly loggingInterval?: 'step' | 'epoch';
 }
+
+const NAMES: OptionNames<LearningRateMonitorOptions> = {
+  loggingInterval: true,
+};
 
 /**
  * Sends the learning rate to the loggers, under the name of its schedule (default `lr`): the rate that the
@@ -19,11 +24,11 @@ export interface LearningRateMonitorOptions {
 export class LearningRateMonitor implements Callback {
   readonly #interval: 'step' | 'epoch' | undefined;
 
-  constructor({ loggingInterval }: LearningRateMonitorOptions = {}) {
+  constructor(options: LearningRateMonitorOptions = {}) {
+    checkOptionNames('LearningRateMonitor', options, NAMES);
+    const { loggingInterval } = options;
     if (loggingInterval !== undefined && !['step', 'epoch'].includes(loggingInterval)) {
-      throw new MisconfigurationError(
-        `LearningRateMonitor: loggingInterval is '${loggingInterval}', but it must be 'step' or 'epoch'.`,
-      );
+      refuseOption('LearningRateMonitor', 'loggingInterval', loggingInterval, "'step' or 'epoch'");
     }
     this.#interval = loggingInterval;
   }

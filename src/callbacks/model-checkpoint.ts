@@ -1,10 +1,4 @@
-import {
-  type Decision,
-  decide,
-  type Note,
-  needsMetrics,
-  type PlannedSave,
-} from '../checkpoint/decide.ts';
+import { type Decision, decide, needsMetrics, type PlannedSave } from '../checkpoint/decide.ts';
 import type { CheckpointEvent, CheckpointHook } from '../checkpoint/event.ts';
 import {
   checkTemplateContained,
@@ -33,11 +27,14 @@ import { withoutSave } from '../checkpoint/unsaved.ts';
 import { VersionMemory } from '../checkpoint/version-memory.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import type { SaveReport } from '../saving/save-job.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import { writeFile } from '../saving/write-file.ts';
 import type { CheckpointHost, Checkpointing } from '../trainer/checkpointing.ts';
 import type { Callback, Stage } from './callback.ts';
+import { describeNote } from './model-checkpoint/describe-note.ts';
+import { keptYaml } from './model-checkpoint/kept-yaml.ts';
 import { restoredState } from './model-checkpoint/restored-state.ts';
 
 /** What {@link ModelCheckpoint.formatCheckpointName} may be given instead of the callback's own. */
@@ -49,6 +46,12 @@ export interface FormatNameOptions {
   /** Put before the name, joined by `CHECKPOINT_JOIN_CHAR`. */
   readonly prefix?: string;
 }
+
+const FORMAT_NAMES: OptionNames<FormatNameOptions> = {
+  filename: true,
+  ver: true,
+  prefix: true,
+};
 
 /**
  * Saves the model while it trains: the best by a monitored metric, the newest, or both. The rules are
@@ -230,6 +233,7 @@ export class ModelCheckpoint implements Callback {
     metrics: Readonly<Record<string, number>>,
     options: FormatNameOptions = {},
   ): string {
+    checkOptionNames('formatCheckpointName', options, FORMAT_NAMES);
     const values = new Map<string, NamedValue>();
     for (const [name, value] of Object.entries(metrics)) {
       const isCount = name === 'epoch' || name === 'step';
@@ -275,10 +279,7 @@ export class ModelCheckpoint implements Callback {
       );
     }
     if (!this.#checkpointing.isWriter) return;
-    const lines = [...this.bestKModels].map(
-      ([key, score]) => `${JSON.stringify(key)}: ${yamlNumber(score)}\n`,
-    );
-    const bytes = new TextEncoder().encode(lines.join('') || '{}\n');
+    const bytes = new TextEncoder().encode(keptYaml(this.bestKModels));
     await writeFile(this.#checkpointing.storage, path, { replace: true }, (writer) =>
       writer.write([bytes]),
     );
@@ -419,26 +420,7 @@ export class ModelCheckpoint implements Callback {
     for (const { path } of decision.removals) this.#versions.free(path);
     for (const { path } of decision.saves) this.#versions.taken(path);
     for (const warning of decision.warnings) trainer.warnOnce(warning);
-    if (this.verbose) for (const note of decision.notes) trainer.info(describe(note));
+    if (this.verbose) for (const note of decision.notes) trainer.info(describeNote(note));
     await trainer.checkpointing.submit(this, decision);
   }
-}
-
-function describe(note: Note): string {
-  switch (note.kind) {
-    case 'saved':
-      return `checkpoint: saving '${note.path}' (${note.role}${note.score === undefined ? '' : `, score ${note.score}`})`;
-    case 'rejected':
-      return `checkpoint: score ${note.score} is not better than the worst kept (${note.worstKept})`;
-    case 'removed':
-      return `checkpoint: removing '${note.path}': ${note.reason}`;
-    case 'waiting':
-      return `checkpoint: waiting for '${note.monitor}'`;
-  }
-}
-
-/** A number as YAML 1.2 spells it: `.inf`, `-.inf`. */
-function yamlNumber(value: number): string {
-  if (Number.isFinite(value)) return String(value);
-  return value > 0 ? '.inf' : '-.inf';
 }

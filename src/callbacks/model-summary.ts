@@ -1,5 +1,7 @@
 import type { StateEntry } from '../engines/engine.ts';
 import { tensorSizeBytes } from '../format/dtype.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { sizeText } from '../size-text.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { TrainingModule } from '../trainer/training-module.ts';
 import type { Callback } from './callback.ts';
@@ -10,6 +12,10 @@ export interface ModelSummaryOptions {
   readonly maxDepth?: number;
 }
 
+const NAMES: OptionNames<ModelSummaryOptions> = {
+  maxDepth: true,
+};
+
 /**
  * Prints the module's layers when `fit` starts: the parameters of each, their sum, and the size of a
  * checkpoint. The Trainer adds one unless `enableModelSummary` is false or it is a `fastDevRun`.
@@ -19,8 +25,9 @@ export interface ModelSummaryOptions {
 export class ModelSummary implements Callback {
   readonly #maxDepth: number;
 
-  constructor({ maxDepth = 1 }: ModelSummaryOptions = {}) {
-    this.#maxDepth = maxDepth;
+  constructor(options: ModelSummaryOptions = {}) {
+    checkOptionNames('ModelSummary', options, NAMES);
+    this.#maxDepth = options.maxDepth ?? 1;
   }
 
   onFitStart(trainer: Trainer, module: TrainingModule): void {
@@ -57,7 +64,7 @@ export function summarize(state: readonly StateEntry[], maxDepth: number): strin
     ...body.slice(0, -1),
     rule,
     body.at(-1),
-    `A checkpoint holds ${(bytes / 1e6).toFixed(2)} MB${more}, its weights ${(bytesOf(weights) / 1e6).toFixed(2)} MB.`,
+    `A checkpoint holds ${sizeText(bytes)}${more}, its weights ${sizeText(bytesOf(weights))}.`,
   ].join('\n');
 }
 

@@ -1,3 +1,4 @@
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import type { Trainer } from '../trainer/trainer.ts';
 import type { TrainingModule } from '../trainer/training-module.ts';
 import type { Callback } from './callback.ts';
@@ -9,6 +10,10 @@ export interface ProgressBarOptions {
   /** Where it is shown. Default `process.stderr`; in a browser nothing is. */
   readonly stream?: ProgressStream;
 }
+
+const NAMES: OptionNames<ProgressBarOptions> = {
+  stream: true,
+};
 
 /**
  * Shows how training goes: epoch and step, rate, time left, the metrics logged with `progBar`, and whether
@@ -23,6 +28,7 @@ export class ProgressBar implements Callback {
   #startedMs = 0;
 
   constructor(options: ProgressBarOptions = {}) {
+    checkOptionNames('ProgressBar', options, NAMES);
     const { process } = globalThis as { process?: { stderr?: ProgressStream } };
     const stream = options.stream ?? process?.stderr;
     this.#painter = stream === undefined ? undefined : new ProgressPainter(stream);

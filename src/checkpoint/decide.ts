@@ -317,9 +317,11 @@ function missingMonitor({
     return undefined;
   if (candidates.has(monitor) || !event.hasValidated) return undefined;
   const available = [...candidates.keys()];
+  const { whyUnvalidated } = event;
+  const why = whyUnvalidated === undefined ? '' : `Nothing is validated: ${whyUnvalidated} `;
   return new MisconfigurationError(
     `ModelCheckpoint({monitor: '${monitor}'}) has nothing to rank by: no hook has logged '${monitor}'. ` +
-      `Logged are ${available.map((name) => `'${name}'`).join(', ')}. Log it with ` +
+      `${why}Logged are ${available.map((name) => `'${name}'`).join(', ')}. Log it with ` +
       `this.log('${monitor}', value) in your module, or monitor one of these.`,
     { details: { monitor, available } },
   );

@@ -28,4 +28,6 @@ export interface CheckpointEvent {
   readonly elapsedMs: number;
   /** Whether a metric that is still missing at an epoch's end cannot be excused by a validation to come. */
   readonly hasValidated: boolean;
+  /** Why nothing is validated, as sentences, when it seems that something should be: for the message of an error. */
+  readonly whyUnvalidated?: string | undefined;
 }

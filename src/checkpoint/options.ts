@@ -1,4 +1,5 @@
 import { MisconfigurationError } from '../errors.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import { type Duration, durationMs } from './duration.ts';
 import { parseTemplate } from './file-name.ts';
 import type { Mode } from './monitor.ts';
@@ -47,6 +48,25 @@ export interface ModelCheckpointOptions {
   readonly verbose?: boolean;
 }
 
+export const MODEL_CHECKPOINT_NAMES: OptionNames<ModelCheckpointOptions> = {
+  dirpath: true,
+  filename: true,
+  monitor: true,
+  mode: true,
+  saveTopK: true,
+  saveLast: true,
+  saveWeightsOnly: true,
+  everyNTrainSteps: true,
+  trainTimeInterval: true,
+  everyNEpochs: true,
+  saveOnTrainEpochEnd: true,
+  autoInsertMetricName: true,
+  enableVersionCounter: true,
+  saveOnException: true,
+  everyNValEpochs: true,
+  verbose: true,
+};
+
 /** The options as the rules use them: defaults filled in, units fixed. */
 export interface ResolvedOptions {
   readonly filename: string | undefined;
@@ -76,6 +96,7 @@ export interface ResolvedOptions {
  * Source: PyTorch Lightning 2.6, `ModelCheckpoint.__init_triggers` and `__validate_init_configuration`.
  */
 export function resolveOptions(options: ModelCheckpointOptions): ResolvedOptions {
+  checkOptionNames('ModelCheckpoint', options, MODEL_CHECKPOINT_NAMES);
   const mode = options.mode ?? 'min';
   if (mode !== 'min' && mode !== 'max') refuse('mode', mode, `'min' or 'max'`);
   const monitor = resolveMonitor(options.monitor);
@@ -148,9 +169,5 @@ function resolveTriggers(
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value);
-  throw new MisconfigurationError(
-    `ModelCheckpoint: ${option} is ${shown}, but it must be ${allowed}.`,
-    { details: { option, value } },
-  );
+  refuseOption('ModelCheckpoint', option, value, allowed);
 }

@@ -62,6 +62,8 @@ export interface ValidationSchedule {
   /** Whether `valCheckInterval` is the fraction 1 (given or default). */
   readonly isOncePerEpoch: boolean;
   readonly hasValidation: boolean;
+  /** Why there is none, as sentences, when it seems that there should be one: for messages. */
+  readonly whyUnvalidated?: string | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { closest } from './closest.ts';
+import { closest } from '../closest.ts';
 import { type Arguments, type Command, Misuse, type Option, type Options } from './command.ts';
 
 /** Options that every command has. */
@@ -64,7 +64,9 @@ function givenValue(token: OptionToken, isKnown: boolean, options: Options): boo
 
 function didYouMean(name: string, options: Options): string {
   const meant = closest(name, Object.keys(options));
-  return meant === undefined ? '' : ` Did you mean --${meant}?`;
+  if (meant !== undefined) return ` Did you mean --${meant}?`;
+  const names = Object.keys(options).map((known) => `--${known}`);
+  return ` There are ${names.join(', ')}.`;
 }
 
 function checkOperands({ name, usage, operands }: Command, given: readonly string[]): void {

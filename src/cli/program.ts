@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { closest } from '../closest.ts';
 import { readArguments } from './arguments.ts';
-import { closest } from './closest.ts';
 import { type Command, type ExitCode, Misuse } from './command.ts';
 import { commandHelp, programHelp } from './help.ts';
 import { printableLines } from './render.ts';

@@ -112,21 +112,6 @@ function isWide(character: string): boolean {
   );
 }
 
-const SIZES = ['kB', 'MB', 'GB', 'TB', 'PB'] as const;
-
-/** A size in decimal units, as disks are sold: `980 B`, `1.2 MB`. */
-export function size(bytes: number): string {
-  let value = bytes;
-  let unit = 'B';
-  for (const next of SIZES) {
-    if (Math.round(value) < 1000) break;
-    value /= 1000;
-    unit = next;
-  }
-  if (unit === 'B') return `${value} B`;
-  return `${value < 9.95 ? value.toFixed(1) : value.toFixed(0)} ${unit}`;
-}
-
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;

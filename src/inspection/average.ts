@@ -2,7 +2,8 @@ import { lastPart } from '../checkpoint/folder.ts';
 import { CheckpointMismatchError, MisconfigurationError } from '../errors.ts';
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { floatBytes, isFloat, numbersOf } from '../format/numbers.ts';
-import { placeOf, refuseTaken, type StorageOptions } from '../place.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { placeOf, refuseTaken, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeCheckpoint } from '../saving/write-checkpoint.ts';
@@ -15,6 +16,11 @@ export interface AverageOptions extends StorageOptions {
   /** Replace a file that is there already. Default false. */
   readonly replace?: boolean;
 }
+
+const NAMES: OptionNames<AverageOptions> = {
+  ...STORAGE_NAMES,
+  replace: true,
+};
 
 /** A file that was written. */
 export interface AverageOutcome {
@@ -43,6 +49,7 @@ export async function averageCheckpoints(
   output: string | URL,
   options: AverageOptions = {},
 ): Promise<AverageOutcome> {
+  checkOptionNames('averageCheckpoints', options, NAMES);
   if (files.length < 2) {
     throw new MisconfigurationError(
       `An average needs at least two checkpoints, but ${files.length} given.`,

@@ -3,7 +3,8 @@ import type { StoredTensor, TensorGroup } from '../format/checkpoint-file.ts';
 import type { DType } from '../format/dtype.ts';
 import { encodeJson, type JsonObject, type JsonValue, TensorRef } from '../format/json.ts';
 import { numbersOf } from '../format/numbers.ts';
-import type { StorageOptions } from '../place.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { documentLeaves } from './document-leaves.ts';
 import { openAt } from './open.ts';
@@ -46,6 +47,11 @@ export interface DiffOptions extends StorageOptions {
   readonly weightsOnly?: boolean;
 }
 
+const NAMES: OptionNames<DiffOptions> = {
+  ...STORAGE_NAMES,
+  weightsOnly: true,
+};
+
 /** What is not the same in two checkpoints. */
 export interface Difference {
   readonly isSame: boolean;
@@ -68,6 +74,7 @@ export async function diff(
   after: string | URL,
   options: DiffOptions = {},
 ): Promise<Difference> {
+  checkOptionNames('diff', options, NAMES);
   const [a, b] = await Promise.all([openAt(before, options), openAt(after, options)]);
   const { weightsOnly = false } = options;
   const metadata = weightsOnly ? [] : metadataChanges(a.document, b.document);

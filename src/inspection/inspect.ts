@@ -3,7 +3,8 @@ import type { StoredTensor, TensorGroup } from '../format/checkpoint-file.ts';
 import { bytesPerElement } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import { numbersOf } from '../format/numbers.ts';
-import type { StorageOptions } from '../place.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { openAt } from './open.ts';
 import {
@@ -76,6 +77,7 @@ export async function inspect(
   path: string | URL,
   options: StorageOptions = {},
 ): Promise<Inspection> {
+  checkOptionNames('inspect', options, STORAGE_NAMES);
   const reader = await openAt(path, options);
   const { document = null, formatVersion = null } = reader.index;
   const known = document ?? {};
@@ -115,6 +117,11 @@ export interface InspectTensorOptions extends StorageOptions {
   readonly parts?: number;
 }
 
+const TENSOR_NAMES: OptionNames<InspectTensorOptions> = {
+  ...STORAGE_NAMES,
+  parts: true,
+};
+
 /**
  * Statistics of one tensor. Reads its bytes twice, a few MiB at a time, and verifies them.
  *
@@ -127,6 +134,7 @@ export async function inspectTensor(
   name: string,
   options: InspectTensorOptions = {},
 ): Promise<TensorInspection> {
+  checkOptionNames('inspectTensor', options, TENSOR_NAMES);
   const reader = await openAt(path, options);
   const tensor = tensorNamed(reader, name);
   const statistics = new StatisticsSum();

@@ -2,7 +2,8 @@ import { folderOf, lastPart } from '../checkpoint/folder.ts';
 import { eachAtOnce } from '../each-at-once.ts';
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
-import { placeOf, type StorageOptions } from '../place.ts';
+import { checkOptionNames } from '../option-check.ts';
+import { placeOf, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { JOURNAL_FOLDER } from '../saving/journal.ts';
 import type { Storage, StorageEntry } from '../storages/storage.ts';
@@ -44,6 +45,7 @@ export async function listCheckpoints(
   folder: string | URL,
   options: StorageOptions = {},
 ): Promise<CheckpointListing> {
+  checkOptionNames('listCheckpoints', options, STORAGE_NAMES);
   const { storage, path } = await placeOf(folder, options);
   const { checkpoints } = await survey(storage, path);
   return { folder: path, checkpoints };

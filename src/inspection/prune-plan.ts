@@ -1,5 +1,6 @@
 import { compareScores, type Mode } from '../checkpoint/monitor.ts';
 import { MisconfigurationError } from '../errors.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import { type CheckpointSummary, type FileState, oldestFirst } from './summary.ts';
 
 /** Which checkpoints of each folder stay. At least one of the first three must be given. */
@@ -15,6 +16,14 @@ export interface PruneRules {
   /** Whether low or high values of `by` are better. Default: as the checkpoints themselves say. */
   readonly mode?: Mode | undefined;
 }
+
+const RULE_NAMES: OptionNames<PruneRules> = {
+  keepTop: true,
+  keepLast: true,
+  olderThanMs: true,
+  by: true,
+  mode: true,
+};
 
 /** What is to become of a file, and why. */
 export interface PruneStep {
@@ -89,7 +98,9 @@ export function decidePrune(
   };
 }
 
-function checkRules({ keepTop, keepLast, olderThanMs }: PruneRules): void {
+function checkRules(rules: PruneRules): void {
+  checkOptionNames('prune', rules, RULE_NAMES);
+  const { keepTop, keepLast, olderThanMs } = rules;
   if (keepTop === undefined && keepLast === undefined && olderThanMs === undefined) {
     throw new MisconfigurationError(
       'prune: say what stays: the best (keepTop), the newest (keepLast), or the young (olderThanMs).',

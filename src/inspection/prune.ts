@@ -1,5 +1,6 @@
 import { CheckpointFileError, HighwaterError, MisconfigurationError } from '../errors.ts';
-import { placeOf, type StorageOptions } from '../place.ts';
+import { checkOptionNames } from '../option-check.ts';
+import { placeOf, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { isContained } from '../saving/containment.ts';
 import { appendJournal } from '../saving/journal.ts';
@@ -34,6 +35,7 @@ export async function planPrune(
   rules: PruneRules,
   options: StorageOptions = {},
 ): Promise<readonly FolderPlan[]> {
+  checkOptionNames('planPrune', options, STORAGE_NAMES);
   const { checkpoints } = await listCheckpoints(folder, options);
   const nowMs = Date.now();
   // Rules that make no sense are refused in an empty folder too.
@@ -61,6 +63,7 @@ export async function prune(
   plans: readonly FolderPlan[],
   options: StorageOptions = {},
 ): Promise<PruneOutcome> {
+  checkOptionNames('prune', options, STORAGE_NAMES);
   const removed: string[] = [];
   const left: { path: string; problem: string }[] = [];
   for (const plan of plans) {

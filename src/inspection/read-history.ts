@@ -1,6 +1,7 @@
 import { folderOf } from '../checkpoint/folder.ts';
 import { HighwaterError } from '../errors.ts';
-import { placeOf, type StorageOptions } from '../place.ts';
+import { checkOptionNames } from '../option-check.ts';
+import { placeOf, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { journalPath } from '../saving/journal.ts';
 import type { Storage } from '../storages/storage.ts';
 import { type FileFate, fateOf, type HistoryEvent, mentionsIn, parseJournal } from './history.ts';
@@ -46,6 +47,7 @@ export async function readHistory(
   folder: string | URL,
   options: StorageOptions = {},
 ): Promise<readonly History[]> {
+  checkOptionNames('readHistory', options, STORAGE_NAMES);
   const { storage, path } = await placeOf(folder, options);
   const { checkpoints, journalFolders } = await survey(storage, path);
   const byFolder = groupedByFolder(checkpoints);
@@ -102,6 +104,7 @@ export async function readFileHistory(
   file: string | URL,
   options: StorageOptions = {},
 ): Promise<FileHistory> {
+  checkOptionNames('readFileHistory', options, STORAGE_NAMES);
   const { storage, path } = await placeOf(file, options);
   const folder = (await journalFolder(storage, folderOf(path))) ?? folderOf(path);
   const isThere = (await storage.stat(folder))?.kind === 'folder';

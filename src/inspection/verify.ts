@@ -1,5 +1,6 @@
 import { CheckpointFileError, HighwaterError, StorageError } from '../errors.ts';
-import { placeOf, type StorageOptions } from '../place.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { placeOf, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { Storage } from '../storages/storage.ts';
 import { filesBelow } from './list.ts';
@@ -24,6 +25,11 @@ export interface VerifyOptions extends StorageOptions {
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
+const NAMES: OptionNames<VerifyOptions> = {
+  ...STORAGE_NAMES,
+  onProgress: true,
+};
+
 /** How far a verification has come. */
 export interface VerifyProgress {
   readonly path: string;
@@ -47,6 +53,7 @@ export async function* verify(
   path: string | URL,
   options: VerifyOptions = {},
 ): AsyncGenerator<Verification, void> {
+  checkOptionNames('verify', options, NAMES);
   const { storage, path: place } = await placeOf(path, options);
   const files = await filesAt(storage, place);
   const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

@@ -1,6 +1,7 @@
 import { MisconfigurationError } from '../errors.ts';
 import { quote } from '../format/json-scanner.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
+import type { OptionNames } from '../option-check.ts';
 
 /**
  * How the weights of one library become those of another. Nothing is guessed: a weight that no rule names keeps
@@ -23,6 +24,12 @@ export interface Conversion {
   /** Weights to leave out: `['*.num_batches_tracked']`. */
   readonly drop?: readonly string[];
 }
+
+export const CONVERSION_NAMES: OptionNames<Conversion> = {
+  rename: true,
+  axes: true,
+  drop: true,
+};
 
 /** A weight after a conversion. */
 export interface Converted {

@@ -1,9 +1,10 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import { quote } from '../format/json-scanner.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { fastestChecksum } from '../saving/checksum.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { bytesOf, type ExportOptions, openWeights, outputOf, type Weight } from './weights.ts';
+import { bytesOf, EXPORT_NAMES, type ExportOptions, openExport, type Weight } from './weights.ts';
 import { leadsOut } from './zip/layout.ts';
 import { ZipWriter } from './zip/writer.ts';
 
@@ -45,11 +46,11 @@ export async function exportNpz(
   to: string | URL,
   options: ExportOptions = {},
 ): Promise<void> {
-  const { weights } = await openWeights(from, options);
-  const { storage, path } = await outputOf(to, options);
+  checkOptionNames('exportNpz', options, EXPORT_NAMES);
+  const { weights, storage, path, replace } = await openExport(from, to, options);
   const headers = weights.map(headerOf);
   const checksum = await fastestChecksum();
-  await writeFile(storage, path, { replace: options.replace ?? false }, async (writer) => {
+  await writeFile(storage, path, { replace }, async (writer) => {
     const archive = new ZipWriter(writer, ALIGNMENT, checksum);
     let next = 0;
     for await (const bytes of bytesOf(weights)) {

@@ -1,7 +1,14 @@
 import { encodeHeader } from '../format/safetensors.ts';
 import { layOut } from '../format/tensor-layout.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { writeFile } from '../saving/write-file.ts';
-import { type ExportOptions, openWeights, outputOf, type Weight, writeWeights } from './weights.ts';
+import {
+  EXPORT_NAMES,
+  type ExportOptions,
+  openExport,
+  type Weight,
+  writeWeights,
+} from './weights.ts';
 
 /**
  * Writes the weights of a checkpoint as a plain safetensors file: no optimizer, no metadata. (A checkpoint is a
@@ -19,12 +26,11 @@ export async function exportSafetensors(
   to: string | URL,
   options: ExportOptions = {},
 ): Promise<void> {
-  const { weights } = await openWeights(from, options);
-  const { storage, path } = await outputOf(to, options);
+  checkOptionNames('exportSafetensors', options, EXPORT_NAMES);
+  const { weights, storage, path, replace } = await openExport(from, to, options);
   const layout = layOut(weights);
   const header = encodeHeader(weights, {}, layout);
   const sizeBytes = header.length + layout.dataBytes;
-  const replace = options.replace ?? false;
   await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
     await writer.write([header]);
     const ordered = layout.order.map((index) => weights[index] as Weight);

@@ -3,11 +3,18 @@ import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
 import { quote } from '../format/json-scanner.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { placeOf, refuseTaken } from '../place.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { writeFile } from '../saving/write-file.ts';
 import { VERSION } from '../version.ts';
-import { type ExportOptions, openWeights, type Weight, writeWeights } from './weights.ts';
+import {
+  EXPORT_NAMES,
+  type ExportOptions,
+  openWeights,
+  type Weight,
+  writeWeights,
+} from './weights.ts';
 
 /** TensorFlow.js's names of dtypes; those that it has none for are absent. */
 const TFJS_DTYPES: Partial<Record<DType, string>> = {
@@ -39,6 +46,7 @@ export async function exportTfjs(
   to: string | URL,
   options: ExportOptions = {},
 ): Promise<void> {
+  checkOptionNames('exportTfjs', options, EXPORT_NAMES);
   const { reader, weights } = await openWeights(from, options);
   const { storage, path } = await placeOf(to, options);
   if (!path.endsWith('.json')) {

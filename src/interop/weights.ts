@@ -1,10 +1,11 @@
 import type { StoredTensor } from '../format/checkpoint-file.ts';
 import { bytesPerElement, tensorSizeBytes } from '../format/dtype.ts';
 import type { TensorSpec } from '../format/tensor-layout.ts';
-import { type Place, placeOf, refuseTaken, type StorageOptions } from '../place.ts';
+import type { OptionNames } from '../option-check.ts';
+import { type Place, placeOf, refuseTaken, STORAGE_NAMES, type StorageOptions } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { StorageWriter } from '../storages/storage.ts';
-import { type Conversion, planConversion } from './conversion.ts';
+import { CONVERSION_NAMES, type Conversion, planConversion } from './conversion.ts';
 import { contiguousStrides, gather } from './strided.ts';
 
 /** A weight on its way out: its bytes are read, verified and converted when they are asked for. */
@@ -20,11 +21,23 @@ export interface ExportOptions extends Conversion, StorageOptions {
   readonly replace?: boolean | undefined;
 }
 
+export const EXPORT_NAMES: OptionNames<ExportOptions> = {
+  ...CONVERSION_NAMES,
+  ...STORAGE_NAMES,
+  replace: true,
+};
+
+/** A checkpoint whose weights are on their way out. */
+interface OpenWeights {
+  readonly reader: CheckpointReader;
+  readonly weights: readonly Weight[];
+}
+
 /** Opens a checkpoint, or any safetensors file, with its weights as a conversion makes them. */
 export async function openWeights(
   from: string | URL,
   options: ExportOptions,
-): Promise<{ readonly reader: CheckpointReader; readonly weights: readonly Weight[] }> {
+): Promise<OpenWeights> {
   const { storage, path } = await placeOf(from, options);
   const reader = await CheckpointReader.open(storage, path);
   const stored = reader.index.tensors.filter(({ group }) => group === 'model');
@@ -49,11 +62,17 @@ export async function openWeights(
   return { reader, weights };
 }
 
-/** Where an export goes, once it is known that the name is free or to be replaced. */
-export async function outputOf(to: string | URL, options: ExportOptions): Promise<Place> {
+/** {@link openWeights} of an export to one file, and where that goes: the name is free, or to be replaced. */
+export async function openExport(
+  from: string | URL,
+  to: string | URL,
+  options: ExportOptions,
+): Promise<OpenWeights & Place & { readonly replace: boolean }> {
+  const { replace = false } = options;
+  const opened = await openWeights(from, options);
   const place = await placeOf(to, options);
-  await refuseTaken(place, options.replace ?? false);
-  return place;
+  await refuseTaken(place, replace);
+  return { ...opened, ...place, replace };
 }
 
 /** How a tensor is read as it lies in the file. */

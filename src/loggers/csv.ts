@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import { MetricsFile, type Position } from './csv/metrics-file.ts';
-import { LogFolder, type LogFolderOptions } from './log-folder.ts';
+import { LOG_FOLDER_NAMES, LogFolder, type LogFolderOptions } from './log-folder.ts';
 import type { Logger } from './logger.ts';
 
 /** What `new CSVLogger(options)` takes. */
@@ -10,6 +11,12 @@ export interface CSVLoggerOptions extends LogFolderOptions {
   /** Told when a file that cannot be gone on with is set aside, or is missing. Default: `console.warn`. */
   readonly onWarning?: (message: string) => void;
 }
+
+const NAMES: OptionNames<CSVLoggerOptions> = {
+  ...LOG_FOLDER_NAMES,
+  flushLogsEveryNSteps: true,
+  onWarning: true,
+};
 
 /**
  * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml`
@@ -40,6 +47,7 @@ export class CSVLogger implements Logger {
    * @throws MisconfigurationError (`MISCONFIGURATION`) naming the option, its value and what is allowed.
    */
   constructor(options: CSVLoggerOptions) {
+    checkOptionNames('CSVLogger', options, NAMES);
     const { flushLogsEveryNSteps = 100 } = options;
     this.#folder = new LogFolder('CSVLogger', options);
     if (!Number.isSafeInteger(flushLogsEveryNSteps) || flushLogsEveryNSteps < 1) {

@@ -1,5 +1,6 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject } from '../format/json.ts';
+import { type OptionNames, refuseOption } from '../option-check.ts';
 import { foldersIn, makeFolders, makeNewFolder, replaceText } from './durable-file.ts';
 import type { Logger } from './logger.ts';
 
@@ -12,6 +13,12 @@ export interface LogFolderOptions {
   /** Run: a number `n` is spelt `version_n`, a string stands as it is. Default: the next free number. */
   readonly version?: number | string;
 }
+
+export const LOG_FOLDER_NAMES: OptionNames<LogFolderOptions> = {
+  saveDir: true,
+  name: true,
+  version: true,
+};
 
 /** `<saveDir>/<name>/version_<n>`: the folder of one logger's run, numbered unless its version is given. */
 export class LogFolder {
@@ -106,11 +113,7 @@ export class LogFolder {
   }
 
   refuse(option: string, value: unknown, allowed: string): never {
-    const shown = typeof value === 'string' ? `'${value}'` : String(value);
-    throw new MisconfigurationError(
-      `${this.#logger}: ${option} is ${shown}, but it must be ${allowed}.`,
-      { details: { option, value } },
-    );
+    refuseOption(this.#logger, option, value, allowed);
   }
 
   async #root(): Promise<string> {

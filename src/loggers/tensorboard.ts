@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from '../format/json.ts';
-import { LogFolder, type LogFolderOptions } from './log-folder.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
+import { LOG_FOLDER_NAMES, LogFolder, type LogFolderOptions } from './log-folder.ts';
 import type { Logger } from './logger.ts';
 import { hparamsEvent, scalarsEvent } from './tensorboard/event.ts';
 import { EventFile } from './tensorboard/event-file.ts';
@@ -11,6 +12,12 @@ export interface TensorBoardLoggerOptions extends LogFolderOptions {
   /** Told when a file cannot be gone on with. Default: `console.warn`. */
   readonly onWarning?: (message: string) => void;
 }
+
+const NAMES: OptionNames<TensorBoardLoggerOptions> = {
+  ...LOG_FOLDER_NAMES,
+  flushLogsEveryNSteps: true,
+  onWarning: true,
+};
 
 /** What a checkpoint stores of it. */
 type Position = {
@@ -44,6 +51,7 @@ export class TensorBoardLogger implements Logger {
    * @throws MisconfigurationError (`MISCONFIGURATION`) naming the option, its value and what is allowed.
    */
   constructor(options: TensorBoardLoggerOptions) {
+    checkOptionNames('TensorBoardLogger', options, NAMES);
     const { flushLogsEveryNSteps = 100 } = options;
     this.#folder = new LogFolder('TensorBoardLogger', options);
     if (!Number.isSafeInteger(flushLogsEveryNSteps) || flushLogsEveryNSteps < 1) {

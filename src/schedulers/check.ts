@@ -1,4 +1,5 @@
 import { MisconfigurationError } from '../errors.ts';
+import { refuseOption } from '../option-check.ts';
 
 /** Checks an option of a scheduler. @throws MisconfigurationError naming it, its value and what is allowed. */
 export function check(
@@ -8,11 +9,7 @@ export function check(
   isAllowed: boolean,
   allowed: string,
 ): void {
-  if (isAllowed) return;
-  throw new MisconfigurationError(
-    `${name}: ${option} is ${JSON.stringify(value) ?? String(value)}, but it must be ${allowed}.`,
-    { details: { option, value } },
-  );
+  if (!isAllowed) refuseOption(name, option, value, allowed);
 }
 
 /** The optimizer's rate. @throws MisconfigurationError when the engine does not know it. */

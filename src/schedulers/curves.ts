@@ -1,3 +1,4 @@
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import { check } from './check.ts';
 import { CurveScheduler, type LRCurve } from './curve.ts';
 import type { LRScheduler } from './scheduler.ts';
@@ -15,6 +16,7 @@ export function stepLR(options: {
   readonly stepSize: number;
   readonly gamma?: number;
 }): LRScheduler {
+  checkOptionNames('stepLR', options, { stepSize: true, gamma: true });
   const { stepSize, gamma = 0.1 } = options;
   checkCount('stepLR', 'stepSize', stepSize);
   checkPositive('stepLR', 'gamma', gamma);
@@ -26,6 +28,7 @@ export function multiStepLR(options: {
   readonly milestones: readonly number[];
   readonly gamma?: number;
 }): LRScheduler {
+  checkOptionNames('multiStepLR', options, { milestones: true, gamma: true });
   const { milestones, gamma = 0.1 } = options;
   const isList = Array.isArray(milestones) && milestones.every((m) => isCount(m, 0));
   check('multiStepLR', 'milestones', milestones, isList, 'a list of integers of at least 0');
@@ -36,6 +39,7 @@ export function multiStepLR(options: {
 
 /** Times `gamma` (above 0) at every step. */
 export function exponentialLR(options: { readonly gamma: number }): LRScheduler {
+  checkOptionNames('exponentialLR', options, { gamma: true });
   const { gamma } = options;
   checkPositive('exponentialLR', 'gamma', gamma);
   return new CurveScheduler('exponentialLR', (base, step) => base * gamma ** step);
@@ -49,6 +53,7 @@ export function cosineAnnealingLR(options: {
   readonly tMax: number;
   readonly etaMin?: number;
 }): LRScheduler {
+  checkOptionNames('cosineAnnealingLR', options, { tMax: true, etaMin: true });
   const { tMax, etaMin = 0 } = options;
   checkCount('cosineAnnealingLR', 'tMax', tMax);
   const isRate = Number.isFinite(etaMin) && etaMin >= 0;
@@ -77,11 +82,22 @@ export interface OneCycleOptions {
   readonly threePhase?: boolean;
 }
 
+const ONE_CYCLE_NAMES: OptionNames<OneCycleOptions> = {
+  maxLr: true,
+  totalSteps: true,
+  pctStart: true,
+  annealStrategy: true,
+  divFactor: true,
+  finalDivFactor: true,
+  threePhase: true,
+};
+
 /**
  * One rise to `maxLr` and one fall; use it with `interval: 'step'`. The rate that the optimizer was made
  * with plays no part, and momentum is left alone (PyTorch cycles it too unless told not to).
  */
 export function oneCycleLR(options: OneCycleOptions): LRScheduler {
+  checkOptionNames('oneCycleLR', options, ONE_CYCLE_NAMES);
   const { maxLr, totalSteps, pctStart = 0.3, annealStrategy = 'cos' } = options;
   const { divFactor = 25, finalDivFactor = 1e4, threePhase = false } = options;
   checkPositive('oneCycleLR', 'maxLr', maxLr);

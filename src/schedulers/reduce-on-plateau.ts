@@ -1,6 +1,7 @@
 import { isBetter, type Mode, scoreOf, worstValue } from '../checkpoint/monitor.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import { check, knownRate } from './check.ts';
 import type { LRScheduler } from './scheduler.ts';
 
@@ -23,6 +24,17 @@ export interface PlateauOptions {
   /** A reduction by no more than this is not made. Default 1e-8. */
   readonly eps?: number;
 }
+
+const NAMES: OptionNames<PlateauOptions> = {
+  mode: true,
+  factor: true,
+  patience: true,
+  threshold: true,
+  thresholdMode: true,
+  cooldown: true,
+  minLr: true,
+  eps: true,
+};
 
 /**
  * Lowers the rate, from what it is by then, when the monitored metric has stopped getting better. What better means is the rule of
@@ -47,6 +59,7 @@ class ReduceOnPlateau implements LRScheduler {
   #state: PlateauState;
 
   constructor(options: PlateauOptions) {
+    checkOptionNames('reduceLROnPlateau', options, NAMES);
     const { mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4 } = options;
     const { thresholdMode = 'rel', cooldown = 0, minLr = 0, eps = 1e-8 } = options;
     const require = (option: string, value: unknown, isAllowed: boolean, allowed: string): void =>

@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, relative } from 'node:path';
+import { checkOptionNames } from '../option-check.ts';
 import { appendText } from './local/append.ts';
 import { entriesOf, entryAt } from './local/entries.ts';
 import { attempting, codeOf, storageFault } from './local/fault.ts';
@@ -28,6 +29,7 @@ export interface LocalFilesOptions {
  * how much is missing.
  */
 export function localFiles(options: LocalFilesOptions = {}): Storage {
+  checkOptionNames('localFiles', options, { fs: true });
   const fs = options.fs ?? nodeFileSystem;
   const folders = durableFolders(fs);
   const wholeFiles = new Set<string>();

@@ -1,3 +1,4 @@
+import type { OptionNames } from '../option-check.ts';
 import type { DataSource } from './data-source.ts';
 
 /** What `trainer.fit(module, options)` takes. */
@@ -18,6 +19,13 @@ export interface FitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const FIT_NAMES: OptionNames<FitOptions> = {
+  trainDataloaders: true,
+  valDataloaders: true,
+  ckptPath: true,
+  signal: true,
+};
+
 /** What `trainer.validate`, `trainer.test` and `trainer.predict` take beside the module. */
 export interface EvaluationOptions {
   /**
@@ -33,3 +41,9 @@ export interface EvaluationOptions {
   /** Print the metrics. Default true. */
   readonly verbose?: boolean | undefined;
 }
+
+export const EVALUATION_NAMES: OptionNames<EvaluationOptions> = {
+  dataloaders: true,
+  ckptPath: true,
+  verbose: true,
+};

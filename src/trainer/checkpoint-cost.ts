@@ -1,4 +1,5 @@
 import type { SaveReport } from '../saving/save-job.ts';
+import { sizeText } from '../size-text.ts';
 
 /** What the checkpoints of a run have cost so far. Times are in milliseconds. */
 export interface CheckpointCost {
@@ -32,19 +33,20 @@ export function withSave(cost: CheckpointCost, report: SaveReport): CheckpointCo
   };
 }
 
+/** In less time than this a part of it says nothing. */
+const LEAST_SHARED_MS = 1000;
+
 /** One line for people: how much of `elapsedMs` of training went into checkpoints. */
 export function describeCost(cost: CheckpointCost, elapsedMs: number): string {
   const { saves, bytes, captureMs, waitedMs } = cost;
-  const share = ((captureMs + waitedMs) / elapsedMs) * 100;
+  const tookMs = captureMs + waitedMs;
+  const share =
+    elapsedMs < LEAST_SHARED_MS ? '' : ` (${((tookMs / elapsedMs) * 100).toFixed(1)} %)`;
   const count = `${saves} ${saves === 1 ? 'checkpoint' : 'checkpoints'}`;
   return (
-    `${count}, ${megabytes(bytes)} MB, took ${seconds(captureMs + waitedMs)} s (${share.toFixed(1)} %) of ` +
-    `${seconds(elapsedMs)} s: capturing ${seconds(captureMs)} s, waiting ${seconds(waitedMs)} s`
+    `${count}, ${sizeText(bytes)}, took ${seconds(tookMs)} s${share} of ${seconds(elapsedMs)} s: ` +
+    `capturing ${seconds(captureMs)} s, waiting ${seconds(waitedMs)} s`
   );
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1e6).toFixed(1);
 }
 
 function seconds(ms: number): string {

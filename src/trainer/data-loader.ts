@@ -1,5 +1,6 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import type { DataSource } from './data-source.ts';
 import { Rng } from './rng.ts';
 import { partOf, Share } from './share.ts';
@@ -34,6 +35,14 @@ export interface DataLoaderOptions<Item, Batch> {
    */
   readonly collate?: (items: Item[], indices: Uint32Array) => Batch | Promise<Batch>;
 }
+
+const NAMES: OptionNames<DataLoaderOptions<unknown, unknown>> = {
+  batchSize: true,
+  shuffle: true,
+  seed: true,
+  dropLast: true,
+  collate: true,
+};
 
 /** Where a {@link DataLoader} stands, and what of. Plain JSON. */
 export type DataLoaderState = {
@@ -91,6 +100,7 @@ export class DataLoader<Item = unknown, Batch = Item[]> implements AsyncIterable
     dataset: ArrayLike<Item> | Dataset<Item> | BatchDataset<Batch>,
     options: DataLoaderOptions<Item, Batch> = {},
   ) {
+    checkOptionNames('DataLoader', options, NAMES);
     const { batchSize = 1, shuffle = false, seed = 0, dropLast = false, collate } = options;
     this.#items = count('dataset.length', dataset?.length, 0);
     this.#batchSize = count('batchSize', batchSize, 1);
@@ -278,10 +288,7 @@ function flag(option: string, value: boolean): boolean {
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
-  throw new MisconfigurationError(
-    `DataLoader: ${option} is ${String(value)}, but it must be ${allowed}.`,
-    { details: { option, value } },
-  );
+  refuseOption('DataLoader', option, value, allowed);
 }
 
 function refuseOther(name: string, stored: unknown, own: unknown): never {

@@ -1,4 +1,5 @@
 import type { JsonValue } from '../format/json.ts';
+import { refuseOption } from '../option-check.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Share } from './share.ts';
 
@@ -36,16 +37,25 @@ export type DataSource<Batch = unknown> = (Iterable<Batch> | AsyncIterable<Batch
  * batches, which may be arrays.
  */
 export function dataSources(
-  given: DataSource | readonly DataSource[] | undefined,
+  given: DataSource | readonly DataSource[] | null | undefined,
 ): readonly DataSource[] {
-  if (given === undefined) return [];
+  if (given === undefined || given === null) return [];
   const isList = Array.isArray(given) && given.length > 0 && given.every(isLoader);
   return isList ? (given as readonly DataSource[]) : [given as DataSource];
 }
 
 function isLoader(value: unknown): value is DataSource {
+  return isIterable(value) && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
+/** @throws MisconfigurationError for what gives no batches: a number, a promise, a function that is to be called first. */
+export function checkSource(owner: string, option: string, given: unknown): void {
+  if (isIterable(given)) return;
+  refuseOption(owner, option, given, 'an array, a DataLoader or another iterable of batches');
+}
+
+function isIterable(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  if (Array.isArray(value) || ArrayBuffer.isView(value)) return false;
   return Symbol.iterator in value || Symbol.asyncIterator in value;
 }
 

@@ -3,7 +3,7 @@ import { MisconfigurationError } from '../errors.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import type { EvaluationOptions } from './call-options.ts';
 import type { CheckpointOwner } from './checkpointing.ts';
-import { type DataSource, dataSources, inOrder } from './data-source.ts';
+import { checkSource, type DataSource, dataSources, inOrder } from './data-source.ts';
 import { type EvaluationOutcome, runEvaluation } from './evaluation-loop.ts';
 import { findCheckpoint } from './find-checkpoint.ts';
 import { agreeOnLengths, shardsOf } from './fit-data.ts';
@@ -69,6 +69,7 @@ export class EvaluationRun implements Run {
   readonly schedule: LearningRateSchedule = UNSCHEDULED;
   readonly trainBatches = 0;
   readonly hasValidation = false;
+  readonly whyUnvalidated = undefined;
   evaluationBatches: readonly number[] = [];
   scope: LogScope | undefined;
   readonly #trainer: Trainer;
@@ -165,9 +166,11 @@ export class EvaluationRun implements Run {
           `${loader}() method.`,
       );
     }
+    const found = dataSources(given);
+    for (const source of found) checkSource(`Trainer.${this.stage}`, 'dataloaders', source);
     const { isOverfitting } = this.#trainer.settings;
     const isInOrder = isOverfitting && this.stage === 'validate';
-    const sources = isInOrder ? dataSources(given).map(inOrder) : dataSources(given);
+    const sources = isInOrder ? found.map(inOrder) : found;
     const batches: BatchLimit = this.#trainer.settings[limit];
     this.evaluationBatches = sources.map((source) => batchCount(limit, source, batches));
     await agreeOnLengths(this.#ranks, this.evaluationBatches);

@@ -1,10 +1,10 @@
 import { MisconfigurationError } from '../errors.ts';
 import type { FitOptions } from './call-options.ts';
-import { type DataSource, dataSources, inOrder } from './data-source.ts';
+import { checkSource, type DataSource, dataSources, inOrder } from './data-source.ts';
 import type { Hooks } from './hooks.ts';
 import type { Ranks } from './ranks.ts';
 import { batchCount } from './schedule.ts';
-import type { TrainerSettings } from './settings.ts';
+import type { BatchLimit, TrainerSettings } from './settings.ts';
 import { shardOf } from './share.ts';
 import type { TrainingModule } from './training-module.ts';
 
@@ -17,6 +17,8 @@ export interface FitData {
   /** Batches of each validation source. */
   readonly valLimits: readonly number[];
   readonly hasValidation: boolean;
+  /** Of a fit that validates nothing although a part of what it takes is there: what is missing, as sentences. */
+  readonly whyUnvalidated: string | undefined;
 }
 
 /**
@@ -34,6 +36,9 @@ export async function fitData(
   warn: (message: string) => void,
 ): Promise<FitData> {
   const whole = await wholeData(hooks, module, options, settings);
+  if (whole.whyUnvalidated !== undefined && !isOff(settings.limitValBatches)) {
+    warn(`Trainer.fit validates nothing: ${whole.whyUnvalidated}`);
+  }
   if (!ranks.areMany) return whole;
   const { rank, count } = ranks;
   await agreeOnLengths(ranks, [whole.trainBatches, ...whole.valLimits]);
@@ -86,21 +91,46 @@ async function wholeData(
         `trainDataloader() method.`,
     );
   }
+  checkSource('Trainer.fit', 'trainDataloaders', given);
   if (given.length === 0) {
     throw new MisconfigurationError('Trainer.fit: the training data is empty: its length is 0.');
   }
   const train = settings.isOverfitting ? inOrder(given) : given;
   const trainBatches = batchCount('limitTrainBatches', train, settings.limitTrainBatches);
   if (module.validationStep === undefined) {
-    return { train, trainBatches, val: [], valLimits: [], hasValidation: false };
+    const hasData = options.valDataloaders !== undefined || module.valDataloader !== undefined;
+    const whyUnvalidated = hasData
+      ? `there is validation data, but ${module.constructor.name} has no validationStep() method.`
+      : undefined;
+    return { train, trainBatches, val: [], valLimits: [], hasValidation: false, whyUnvalidated };
   }
   const validation =
     options.valDataloaders ?? (await hooks.guard('valDataloader', () => module.valDataloader?.()));
   const sources = dataSources(validation);
+  for (const source of sources) checkSource('Trainer.fit', 'valDataloaders', source);
   const val = settings.isOverfitting ? sources.map(inOrder) : sources;
   const valLimits = val.map((source) =>
     batchCount('limitValBatches', source, settings.limitValBatches),
   );
   const hasValidation = valLimits.some((limit) => limit > 0);
-  return { train, trainBatches, val, valLimits, hasValidation };
+  const whyUnvalidated = hasValidation ? undefined : whyNone(module, val, settings);
+  return { train, trainBatches, val, valLimits, hasValidation, whyUnvalidated };
+}
+
+function whyNone(
+  module: TrainingModule,
+  sources: readonly DataSource[],
+  { limitValBatches }: TrainerSettings,
+): string {
+  if (isOff(limitValBatches)) return 'limitValBatches is 0.';
+  if (sources.length > 0) return 'the validation data is empty: its length is 0.';
+  const { name } = module.constructor;
+  return (
+    `${name} has a validationStep() method, but there is no validation data. Pass {valDataloaders} to fit, ` +
+    `or give ${name} a valDataloader() method.`
+  );
+}
+
+function isOff(limit: BatchLimit): boolean {
+  return ('count' in limit ? limit.count : limit.fraction) === 0;
 }

@@ -83,6 +83,7 @@ export class FitRun implements Run {
           tookStep: this.progress.tookStep,
           elapsedMs,
           hasValidated: !this.hasValidation || this.progress.validations > 0,
+          whyUnvalidated: this.whyUnvalidated,
         }),
         readings: () => this.metrics.readings(trainer.globalStep),
         capture: () => this.#state.capture(),
@@ -126,6 +127,9 @@ export class FitRun implements Run {
   }
   get hasValidation(): boolean {
     return this.#state.data?.hasValidation ?? false;
+  }
+  get whyUnvalidated(): string | undefined {
+    return this.#state.data?.whyUnvalidated;
   }
   get schedule(): LearningRateSchedule {
     return this.#state.learningRate?.schedule ?? UNSCHEDULED;

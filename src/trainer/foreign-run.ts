@@ -3,6 +3,7 @@ import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import type { EngineState } from '../engines/engine.ts';
 import { nextMacrotask } from '../event-loop.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import type { OptionNames } from '../option-check.ts';
 import type { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { Saver } from '../saving/saver.ts';
 import { type Snapshot, takeSnapshot } from '../saving/snapshot.ts';
@@ -35,6 +36,11 @@ export interface ForeignRunOptions {
   /** Where messages go. Default: the console. */
   readonly console?: MessageSink | undefined;
 }
+
+export const FOREIGN_RUN_NAMES: OptionNames<ForeignRunOptions> = {
+  storage: true,
+  console: true,
+};
 
 /** Where a callback without `dirpath` saves: as the Trainer without a logger. */
 const DEFAULT_FOLDER = 'checkpoints';

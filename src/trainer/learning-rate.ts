@@ -1,6 +1,7 @@
 import type { Engine } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import type { LRScheduler, LRSchedulerConfig } from '../schedulers/scheduler.ts';
 
 /** Where a schedule may move on. */
@@ -99,12 +100,22 @@ export class LearningRate {
   }
 }
 
+const CONFIG_NAMES: OptionNames<LRSchedulerConfig> = {
+  scheduler: true,
+  interval: true,
+  frequency: true,
+  monitor: true,
+  strict: true,
+  name: true,
+};
+
 function configOf(configured: unknown): Config | undefined {
   const given = (configured as { lrScheduler?: unknown } | null | undefined)?.lrScheduler;
   if (given === undefined || given === null) return undefined;
   const config: LRSchedulerConfig = isScheduler(given)
     ? { scheduler: given }
     : (given as LRSchedulerConfig);
+  checkOptionNames('configureOptimizers: lrScheduler', config, CONFIG_NAMES);
   const { scheduler, interval = 'epoch', frequency = 1, strict = true } = config;
   const { monitor, name = UNSCHEDULED.name } = config;
   if (!isScheduler(scheduler)) {
@@ -139,9 +150,5 @@ function isScheduler(value: unknown): value is LRScheduler {
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value);
-  throw new MisconfigurationError(
-    `configureOptimizers: lrScheduler.${option} is ${shown}, but it must be ${allowed}.`,
-    { details: { option, value } },
-  );
+  refuseOption('configureOptimizers', `lrScheduler.${option}`, value, allowed);
 }

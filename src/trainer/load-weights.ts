@@ -1,5 +1,6 @@
 import type { LoadReport, StateGroup } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import { placeOf } from '../place.ts';
 import { CheckpointReader } from '../saving/checkpoint-reader.ts';
 import { restoreTensors } from '../saving/user-values.ts';
@@ -14,6 +15,11 @@ export interface LoadOptions {
   /** Where the file is. Default: local files. */
   readonly storage?: Storage;
 }
+
+export const LOAD_NAMES: OptionNames<LoadOptions> = {
+  strict: true,
+  storage: true,
+};
 
 const WEIGHTS: ReadonlySet<StateGroup> = new Set(['model']);
 
@@ -30,6 +36,7 @@ export async function openCheckpoint(
   path: string,
   options: Pick<LoadOptions, 'storage'> = {},
 ): Promise<CheckpointReader> {
+  checkOptionNames('openCheckpoint', options, { storage: true });
   const { storage, path: file } = await placeOf(path, options);
   return await CheckpointReader.open(storage, file);
 }

@@ -1,3 +1,4 @@
+import type { OptionNames } from '../option-check.ts';
 import type { ReduceFx } from './epoch-reduction.ts';
 
 /** A number, or one of the engine's scalar tensors. */
@@ -26,6 +27,17 @@ export interface LogOptions {
    */
   readonly syncDist?: boolean;
 }
+
+export const LOG_NAMES: OptionNames<LogOptions> = {
+  onStep: true,
+  onEpoch: true,
+  progBar: true,
+  logger: true,
+  batchSize: true,
+  reduceFx: true,
+  addDataloaderIdx: true,
+  syncDist: true,
+};
 
 /** Where in training a metric is logged from. */
 export interface LogScope {

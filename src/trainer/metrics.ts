@@ -2,8 +2,10 @@ import type { MetricReading } from '../checkpoint/monitor.ts';
 import type { EngineTensors } from '../engines/engine.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { JsonObject, JsonValue } from '../format/json.ts';
+import { checkOptionNames } from '../option-check.ts';
 import { EpochReduction, type ReduceFx } from './epoch-reduction.ts';
 import {
+  LOG_NAMES,
   type LogOptions,
   type LogScope,
   type LogValue,
@@ -14,15 +16,7 @@ import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-val
 import { Ranks } from './ranks.ts';
 import { Scalar } from './scalar.ts';
 import { storedMetrics } from './stored-metrics.ts';
-
-/** A metric as hooks, monitors and file names see it. */
-interface Visible {
-  readonly scalar: Scalar;
-  /** The `globalStep` whose weights it was measured on. */
-  readonly loggedFor: number;
-  readonly progBar: boolean;
-  readonly logger: boolean;
-}
+import { type Shown, VisibleMetrics } from './visible-metrics.ts';
 
 /** One metric of the running epoch. A name may have two: from hooks of batches and from hooks of the epoch. */
 interface Running {
@@ -49,7 +43,7 @@ export class MetricStore {
   share = 1;
   readonly #engine: EngineTensors;
   readonly #ranks: Ranks;
-  readonly #visible = new Map<string, Visible>();
+  readonly #visible = new VisibleMetrics();
   readonly #running: Record<Stage, Map<string, Running>> = {
     train: new Map(),
     validation: new Map(),
@@ -73,6 +67,7 @@ export class MetricStore {
     if (typeof name !== 'string' || name === '') {
       throw new MisconfigurationError(`log: a metric needs a name, but got ${String(name)}.`);
     }
+    checkOptionNames(`log('${name}')`, options, LOG_NAMES);
     const batchSize = options.batchSize ?? 1;
     if (!(batchSize > 0 && Number.isFinite(batchSize))) {
       throw new MisconfigurationError(
@@ -208,7 +203,7 @@ export class MetricStore {
       // Of an evaluation the bare name is the epoch's, where there is such a value.
       const isBare = stage === 'train' || !options.onEpoch;
       for (const shown of isBare ? [name, ...forked] : forked) {
-        this.#show(shown, running.step.share(), loggedFor, running);
+        this.#visible.show(shown, running.step.share(), loggedFor, options);
         names.push(shown);
       }
       running.step.release();
@@ -236,18 +231,12 @@ export class MetricStore {
       const { name } = running;
       const forked = running.options.onStep ? [`${name}_epoch`] : [];
       for (const shown of [name, ...forked]) {
-        this.#show(shown, Scalar.ofNumber(value), loggedFor, running);
+        this.#visible.show(shown, Scalar.ofNumber(value), loggedFor, running.options);
         names.push(shown);
       }
     }
     this.#running[stage].clear();
     return [...new Set(names)];
-  }
-
-  #show(name: string, scalar: Scalar, loggedFor: number, { options }: Running): void {
-    this.#visible.get(name)?.scalar.release();
-    const { progBar, logger } = options;
-    this.#visible.set(name, { scalar, loggedFor, progBar, logger });
   }
 
   /** Drops a stage's running sums, unreduced: a validation that starts again. */
@@ -266,54 +255,30 @@ export class MetricStore {
     await this.reset('train');
     await this.reset('validation');
     await this.reset('test');
-    for (const { scalar } of this.#visible.values()) scalar.release();
     this.#visible.clear();
   }
 
-  /** Visible metrics whose value can be had at once. */
-  values(
-    filter: (metric: { progBar: boolean; logger: boolean }) => boolean = () => true,
-  ): Record<string, number> {
-    const values: Record<string, number> = {};
-    for (const [name, metric] of this.#visible) {
-      const value = filter(metric) ? metric.scalar.valueNow() : undefined;
-      if (value !== undefined) values[name] = value;
-    }
-    return values;
+  /** See {@link VisibleMetrics.values}. */
+  values(filter?: (metric: Shown) => boolean): Record<string, number> {
+    return this.#visible.values(filter);
   }
-
-  /** The last value of a metric, read if need be; undefined when it was never logged. */
+  /** See {@link VisibleMetrics.value}. */
   async value(name: string): Promise<number | undefined> {
-    return await this.#visible.get(name)?.scalar.value();
+    return await this.#visible.value(name);
   }
-
-  /** The values of some metrics that loggers want, read if need be. */
+  /** See {@link VisibleMetrics.loggable}. */
   async loggable(names: readonly string[]): Promise<Record<string, number>> {
-    const values: Record<string, number> = {};
-    for (const name of names) {
-      const metric = this.#visible.get(name);
-      if (metric?.logger) values[name] = await metric.scalar.value();
-    }
-    return values;
+    return await this.#visible.loggable(names);
   }
-
-  /** Every visible metric with its value and whether it was measured on the weights of `globalStep`. */
+  /** See {@link VisibleMetrics.readings}. */
   async readings(globalStep: number): Promise<ReadonlyMap<string, MetricReading>> {
-    const readings = new Map<string, MetricReading>();
-    for (const [name, { scalar, loggedFor }] of this.#visible) {
-      const isFresh = loggedFor === globalStep;
-      readings.set(name, { value: await scalar.value(), isFresh, loggedFor });
-    }
-    return readings;
+    return await this.#visible.readings(globalStep);
   }
 
   /** All of it as JSON, for a checkpoint: with `syncDist` that of all ranks, which ask for it together. */
   async stateDict(): Promise<JsonObject> {
     if (this.#ranks.count > 1) await this.#syncEpoch('train');
-    const visible: JsonValue[] = [];
-    for (const [name, { scalar, loggedFor, progBar, logger }] of this.#visible) {
-      visible.push([name, await scalar.value(), loggedFor, progBar, logger]);
-    }
+    const visible = await this.#visible.stateDict();
     const train: JsonValue[] = [];
     for (const { name, options, epoch, isBatchHook } of this.#running.train.values()) {
       train.push([name, { ...options }, await epoch.stateDict(), isBatchHook]);
@@ -325,7 +290,7 @@ export class MetricStore {
   loadStateDict(state: JsonValue): void {
     const { visible, train } = storedMetrics(state);
     for (const [name, value, loggedFor, progBar, logger] of visible) {
-      this.#visible.set(name, { scalar: Scalar.ofNumber(value), loggedFor, progBar, logger });
+      this.#visible.show(name, Scalar.ofNumber(value), loggedFor, { progBar, logger });
     }
     for (const [name, stored, state, isBatchHook = true] of train) {
       const { reduceFx = 'mean', syncDist = false } = stored;

@@ -7,6 +7,7 @@ import { absoluteFolder } from '../checkpoint/folder.ts';
 import { MisconfigurationError } from '../errors.ts';
 import { CSVLogger } from '../loggers/csv.ts';
 import type { Logger } from '../loggers/logger.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import { whereabouts } from '../saving/whereabouts.ts';
 import { localFiles } from '../storages/local.ts';
 import type { Storage } from '../storages/storage.ts';
@@ -125,6 +126,48 @@ export interface TrainerOptions {
     | undefined;
 }
 
+const NAMES: OptionNames<TrainerOptions> = {
+  maxEpochs: true,
+  minEpochs: true,
+  maxSteps: true,
+  minSteps: true,
+  maxTime: true,
+  defaultRootDir: true,
+  weightsSavePath: true,
+  logger: true,
+  callbacks: true,
+  enableCheckpointing: true,
+  enableProgressBar: true,
+  enableModelSummary: true,
+  enableAutologHparams: true,
+  checkValEveryNEpoch: true,
+  valCheckInterval: true,
+  limitTrainBatches: true,
+  limitValBatches: true,
+  limitTestBatches: true,
+  limitPredictBatches: true,
+  overfitBatches: true,
+  accumulateGradBatches: true,
+  gradientClipVal: true,
+  gradientClipAlgorithm: true,
+  numSanityValSteps: true,
+  logEveryNSteps: true,
+  fastDevRun: true,
+  seed: true,
+  asyncSave: true,
+  onSaveError: true,
+  maxWaitingSaves: true,
+  strategy: true,
+  storage: true,
+  console: true,
+  onHookCompleted: true,
+};
+
+/** @throws MisconfigurationError for options that there are not. */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  checkOptionNames('Trainer', options, NAMES);
+}
+
 /**
  * The callbacks, with a `ModelSummary`, a `ProgressBar` and a `ModelCheckpoint` when there is none and none is forbidden.
  *
@@ -137,7 +180,9 @@ export function defaultCallbacks(
   // What draws does so on rank 0 alone.
   const isDrawing = (callback: Callback): boolean =>
     isProgressBar(callback) || isModelSummary(callback);
-  const given = listOf(options.callbacks).filter((each) => isGlobalZero || !isDrawing(each));
+  const given = listOf('callbacks', options.callbacks).filter(
+    (each) => isGlobalZero || !isDrawing(each),
+  );
   const isEnabled = options.enableCheckpointing ?? true;
   const hasCheckpoint = given.some(({ isCheckpoint }) => isCheckpoint === true);
   if (hasCheckpoint && !isEnabled) {
@@ -165,7 +210,7 @@ export function mergeCallbacks(
   own: readonly Callback[],
   given: Callback | readonly Callback[] | undefined,
 ): readonly Callback[] {
-  const added = listOf(given);
+  const added = listOf('configureCallbacks', given);
   const classOf = (callback: Callback): unknown => callback.constructor;
   const classes = new Set(added.map(classOf));
   // Plain objects are of no kind.
@@ -182,17 +227,14 @@ export function defaultLoggers(options: TrainerOptions): readonly Logger[] {
   if (logger === false) return [];
   if (logger === true)
     return [new CSVLogger({ saveDir: absolutePath(options.defaultRootDir ?? '.') })];
-  return listOf(logger);
+  return listOf('logger', logger);
 }
 
 /** What `strategy` means. @throws MisconfigurationError when it is neither. */
 export function resolveStrategy(given: TrainerOptions['strategy'] = 'auto'): Strategy {
   if (typeof given === 'object' && given !== null) return given;
   if (given !== 'auto') {
-    throw new MisconfigurationError(
-      `Trainer: strategy is '${String(given)}', but it must be 'auto' or a strategy such as mpiStrategy().`,
-      { details: { option: 'strategy', value: given } },
-    );
+    refuseOption('Trainer', 'strategy', given, "'auto' or a strategy such as mpiStrategy()");
   }
   // A browser has no environment.
   const { process } = globalThis as { process?: { env?: NodeJS.ProcessEnv } };
@@ -209,7 +251,19 @@ export function absolutePath(path: string): string {
   return absoluteFolder(path, whereabouts());
 }
 
-function listOf<T>(given: T | readonly T[] | undefined): readonly T[] {
-  if (given === undefined) return [];
-  return Array.isArray(given) ? (given as readonly T[]) : [given as T];
+function listOf<T extends object>(
+  option: string,
+  given: T | readonly T[] | null | undefined,
+): readonly T[] {
+  const list = Array.isArray(given) ? (given as readonly T[]) : given ? [given as T] : [];
+  for (const each of list) {
+    if (typeof each === 'object' && each !== null) continue;
+    refuseOption(
+      'Trainer',
+      option,
+      each,
+      'an object or a list of them, such as new ModelCheckpoint()',
+    );
+  }
+  return list;
 }

@@ -25,6 +25,8 @@ export interface Run {
   /** Batches of each validation, test or predict loader. */
   readonly evaluationBatches: readonly number[];
   readonly hasValidation: boolean;
+  /** See `FitData.whyUnvalidated`. */
+  readonly whyUnvalidated: string | undefined;
   /** Runs the last hooks and lets go of what was logged. */
   close(): Promise<void>;
 }

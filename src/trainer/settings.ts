@@ -1,5 +1,5 @@
 import { durationMs } from '../checkpoint/duration.ts';
-import { MisconfigurationError } from '../errors.ts';
+import { refuseOption } from '../option-check.ts';
 import type { TrainerOptions, ValCheckInterval } from './options.ts';
 
 /** Batches per epoch: a count, or a fraction of what there is. */
@@ -168,8 +168,5 @@ function oneOf<T extends string>(option: string, value: T, allowed: readonly T[]
 }
 
 function refuse(option: string, value: unknown, allowed: string): never {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value);
-  throw new MisconfigurationError(`Trainer: ${option} is ${shown}, but it must be ${allowed}.`, {
-    details: { option, value },
-  });
+  refuseOption('Trainer', option, value, allowed);
 }

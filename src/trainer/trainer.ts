@@ -2,14 +2,22 @@ import type { Callback, Stage } from '../callbacks/callback.ts';
 import type { ValidationSchedule } from '../checkpoint/triggers.ts';
 import { MisconfigurationError } from '../errors.ts';
 import type { Logger } from '../loggers/logger.ts';
+import { checkOptionNames } from '../option-check.ts';
 import type { Strategy } from '../strategies/strategy.ts';
-import type { EvaluationOptions, FitOptions } from './call-options.ts';
+import {
+  EVALUATION_NAMES,
+  type EvaluationOptions,
+  FIT_NAMES,
+  type FitOptions,
+} from './call-options.ts';
+import { checkModule } from './check-module.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import { type EvaluationResult, EvaluationRun } from './evaluation-run.ts';
 import { FitRun } from './fit-run.ts';
 import type { LearningRateSchedule } from './learning-rate.ts';
 import type { LogOptions, LogValue } from './log-options.ts';
 import {
+  checkTrainerOptions,
   defaultCallbacks,
   defaultLoggers,
   type MessageSink,
@@ -58,6 +66,7 @@ export class Trainer implements ModuleHost {
   #module: TrainingModule | undefined;
 
   constructor(options: TrainerOptions = {}) {
+    checkTrainerOptions(options);
     this.#options = options;
     this.settings = resolveSettings(options);
     this.defaultRootDir = options.defaultRootDir ?? '.';
@@ -165,6 +174,7 @@ export class Trainer implements ModuleHost {
       checkValEveryNEpoch,
       isOncePerEpoch: 'fraction' in valCheckInterval && valCheckInterval.fraction === 1,
       hasValidation: this.#active.hasValidation,
+      whyUnvalidated: this.#active.whyUnvalidated,
     };
   }
 
@@ -203,6 +213,7 @@ export class Trainer implements ModuleHost {
     path: string,
     options: { readonly weightsOnly?: boolean } = {},
   ): Promise<void> {
+    checkOptionNames('Trainer.saveCheckpoint', options, { weightsOnly: true });
     await this.checkpointing.saveFile(path, options.weightsOnly ?? false);
   }
 
@@ -220,6 +231,8 @@ export class Trainer implements ModuleHost {
   async fit(module: TrainingModule, options: FitOptions = {}): Promise<void> {
     this.#refuseSecond('fit');
     await this.ranks.during(async () => {
+      checkModule('fit', module);
+      checkOptionNames('Trainer.fit', options, FIT_NAMES);
       await this.#attach(module);
       const run = new FitRun(this, module, options, this.#options, this.#standing);
       this.shouldStop = false;
@@ -284,6 +297,8 @@ export class Trainer implements ModuleHost {
     module: TrainingModule,
     options: EvaluationOptions,
   ): Promise<EvaluationResult> {
+    checkModule(stage, module);
+    checkOptionNames(`Trainer.${stage}`, options, EVALUATION_NAMES);
     const isBest = given === undefined && options.ckptPath === undefined && this.bestModelPath;
     await this.#attach(module);
     const { progress } = this.#standing;

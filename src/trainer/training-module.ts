@@ -10,6 +10,7 @@ import type {
 import { MisconfigurationError } from '../errors.ts';
 import type { DType } from '../format/dtype.ts';
 import type { JsonObject } from '../format/json.ts';
+import { checkOptionNames, type OptionNames } from '../option-check.ts';
 import type { Strategy } from '../strategies/strategy.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { DataSource } from './data-source.ts';
@@ -36,6 +37,11 @@ export interface HyperparameterOptions {
   /** Give them to the loggers. Default true. */
   readonly logger?: boolean;
 }
+
+const HYPERPARAMETER_NAMES: OptionNames<HyperparameterOptions> = {
+  ignore: true,
+  logger: true,
+};
 
 type Given<T> = T | Promise<T>;
 
@@ -165,10 +171,9 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
    * Stores the constructor's argument in every checkpoint, so that `loadFromCheckpoint` can build the
    * module again. JSON values only. Call it in the constructor.
    */
-  saveHyperparameters(
-    hyperParameters: JsonObject,
-    { ignore = [], logger = true }: HyperparameterOptions = {},
-  ): void {
+  saveHyperparameters(hyperParameters: JsonObject, options: HyperparameterOptions = {}): void {
+    checkOptionNames('saveHyperparameters', options, HYPERPARAMETER_NAMES);
+    const { ignore = [], logger = true } = options;
     const kept = Object.entries(hyperParameters).filter(([name]) => !ignore.includes(name));
     this.#hparams = { ...this.#hparams, ...Object.fromEntries(kept) };
     this.#logsHparams &&= logger;
@@ -197,10 +202,12 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
     overrides: Partial<HyperParameters> = {},
     options: LoadOptions = {},
   ): Promise<Module> {
-    const { loadWeights, openCheckpoint, storedHyperparameters } = await import(
+    const { LOAD_NAMES, loadWeights, openCheckpoint, storedHyperparameters } = await import(
       './load-weights.ts'
     );
-    const reader = await openCheckpoint(path, options);
+    checkOptionNames('loadFromCheckpoint', options, LOAD_NAMES);
+    const { storage } = options;
+    const reader = await openCheckpoint(path, storage === undefined ? {} : { storage });
     const module = new this({ ...storedHyperparameters(reader), ...overrides } as HyperParameters);
     const { missing, unexpected } = await loadWeights(module, reader, options);
     module.#leftOut = [...missing, ...unexpected];

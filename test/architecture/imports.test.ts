@@ -29,6 +29,8 @@ const base = [
   'event-loop.ts',
   'each-at-once.ts',
   'native-crc32.ts',
+  'option-check.ts',
+  'size-text.ts',
   'version.ts',
 ];
 const core = [...base, ...contracts, 'checkpoint/', 'saving/'];
@@ -39,8 +41,15 @@ const rules: readonly Rule[] = [
   { of: 'each-at-once.ts', values: [] },
   { of: 'native-crc32.ts', values: ['node:'], packages: 1 },
   { of: 'version.ts', values: [] },
+  { of: 'closest.ts', values: [] },
+  { of: 'size-text.ts', values: [] },
+  { of: 'option-check.ts', values: ['closest.ts', 'errors.ts'] },
   { of: 'format/', values: ['format/', 'errors.ts'] },
-  { of: 'checkpoint/', values: ['checkpoint/', 'errors.ts'], types: ['format/'] },
+  {
+    of: 'checkpoint/',
+    values: ['checkpoint/', 'errors.ts', 'option-check.ts'],
+    types: ['format/'],
+  },
   ...contracts.map((of) => ({ of, values: [], types: [''] })),
   { of: 'storages/', values: [...base, 'own', 'storages/storage.ts'], packages: 1 },
   { of: 'strategies/', values: [...base, 'own', 'strategies/strategy.ts'], packages: 1 },
@@ -83,7 +92,7 @@ const rules: readonly Rule[] = [
   },
   {
     of: 'schedulers/',
-    values: ['schedulers/', 'errors.ts', 'checkpoint/monitor.ts'],
+    values: ['schedulers/', 'errors.ts', 'option-check.ts', 'checkpoint/monitor.ts'],
     types: ['format/'],
   },
   { of: 'saving/', values: core },
@@ -117,6 +126,8 @@ const rules: readonly Rule[] = [
     values: [
       'node:',
       'cli/',
+      'closest.ts',
+      'size-text.ts',
       'index.ts',
       'inspection/index.ts',
       'interop/index.ts',

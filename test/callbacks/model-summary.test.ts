@@ -43,14 +43,14 @@ it('prints layers, parameters, their sum and the size of a checkpoint, once', as
       'head            1',
       '-----------------',
       'total     200,003',
-      'A checkpoint holds 1.60 MB, its weights 0.80 MB.',
+      'A checkpoint holds 1.6 MB, its weights 800 kB.',
     ].join('\n'),
   ]);
 });
 
 it('says that the optimizer may have no state yet', async () => {
   expect((await printed({}, 0))[0]).toContain(
-    'A checkpoint holds 0.80 MB before the first optimizer step, its weights 0.80 MB.',
+    'A checkpoint holds 800 kB before the first optimizer step, its weights 800 kB.',
   );
 });
 

@@ -58,7 +58,8 @@ it('has recorded each command', () => {
 });
 
 it.each(recorded)('prints what the README shows: highwater %s', (line, output) => {
-  const args = line.split(' ').map(namedHere);
+  const words = line.match(/'[^']*'|\S+/g) ?? [];
+  const args = words.map((word) => namedHere(word.replaceAll("'", '')));
   const { stdout, stderr } = spawnSync(
     process.execPath,
     [...tsx, resolve('src/cli/main.ts'), ...args],

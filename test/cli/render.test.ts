@@ -9,11 +9,11 @@ import {
   pairs,
   plain,
   printable,
-  size,
   table,
   widthOf,
 } from '../../src/cli/render.ts';
 import { treeLines } from '../../src/cli/tree.ts';
+import { sizeText } from '../../src/size-text.ts';
 
 it.each([
   [0, '0 B'],
@@ -27,7 +27,7 @@ it.each([
   [2 ** 40, '1.1 TB'],
   [Number.MAX_SAFE_INTEGER, '9 PB'],
 ])('a size of %d bytes is %s', (bytes, text) => {
-  expect(size(bytes)).toBe(text.replace('9 PB', '9.0 PB'));
+  expect(sizeText(bytes)).toBe(text.replace('9 PB', '9.0 PB'));
 });
 
 it.each([

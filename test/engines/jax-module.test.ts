@@ -7,6 +7,7 @@ import {
   type ScaledOptimizer,
   type StepOutput,
 } from '../../src/engines/jax/index.ts';
+import { MisconfigurationError } from '../../src/errors.ts';
 import { DataLoader, ModelCheckpoint, memoryFiles, Trainer } from '../../src/index.ts';
 import { stateOf } from '../../src/testing/engine-contract/check.ts';
 import { directions } from '../support/jax-optimizers.ts';
@@ -198,17 +199,23 @@ describe('mistakes', () => {
   });
 
   it.each([
-    ['nothing', undefined],
-    ['a function', () => undefined],
-    ['an object without update', { init: () => [] }],
-    ['a rate that is no number', { optimizer: directions.sgd!(), learningRate: '0.1' }],
-  ])('%s as an optimizer is refused', (_, given) => {
+    [undefined, 'returned undefined, but it must return an optimizer with init(params) and'],
+    [() => undefined, 'returned a function, but'],
+    [{ init: () => [] }, 'returned {init}, but'],
+    [Promise.resolve(directions.sgd!()), 'returned a Promise, but'],
+    [{ optimizer: directions.sgd!(), learningRate: '0.1' }, 'learningRate is 0.1, but'],
+    [
+      { optimizer: directions.sgd!(), learning_rate: 0.1 },
+      "has no option 'learning_rate' (did you mean 'learningRate'?)",
+    ],
+  ])('an optimizer that is none is refused: %j', (given, message) => {
     const module = new (class extends Net {
       override configureOptimizers(): JaxOptimizer<Params> {
         return given as never;
       }
     })();
-    expect(() => module.setupOptimizers()).toThrow(/configureOptimizers\(\)/);
+    expect(() => module.setupOptimizers()).toThrow(MisconfigurationError);
+    expect(() => module.setupOptimizers()).toThrow(message);
   });
 
   it('a batch that jax-js cannot compute with says what to do', async () => {

@@ -13,20 +13,11 @@ import {
 import { ModelState } from '../../src/engines/tfjs/layers-model/model-state.ts';
 import { memoryFiles } from '../../src/index.ts';
 import { stateOf } from '../../src/testing/engine-contract/check.ts';
+import { optimizers } from '../support/tfjs-optimizers.ts';
 
 const wasm = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm');
 setWasmPaths(`${dirname(wasm)}/`);
 await tf.setBackend('cpu');
-
-const optimizers: Record<string, () => tf.Optimizer> = {
-  sgd: () => tf.train.sgd(0.01),
-  momentum: () => tf.train.momentum(0.01, 0.9),
-  adam: () => tf.train.adam(0.01),
-  adamax: () => tf.train.adamax(0.01),
-  adagrad: () => tf.train.adagrad(0.01),
-  adadelta: () => tf.train.adadelta(0.01),
-  rmsprop: () => tf.train.rmsprop(0.01),
-};
 
 /** Two inputs, a hidden layer with normalization, one output; the same weights each time. */
 function compiled(optimizer: tf.Optimizer = tf.train.adam(0.01)): tfl.Sequential {
@@ -54,8 +45,9 @@ const fitting = { batchSize: 5, shuffle: false, verbose: 0, validationData };
 function place() {
   const messages: string[] = [];
   const say = (message: string): void => void messages.push(message);
-  const options = { storage: memoryFiles(), console: { info: say, warn: say }, dirpath: '/run' };
-  const make = (more: FitCheckpointOptions) => modelCheckpoint({ ...options, ...more });
+  const options = { storage: memoryFiles(), console: { info: say, warn: say } };
+  const make = (more: FitCheckpointOptions) =>
+    modelCheckpoint({ ...options, dirpath: '/run', ...more });
   const files = async (): Promise<string[]> => {
     const names: string[] = [];
     for await (const { path, kind } of options.storage.list('/run')) {

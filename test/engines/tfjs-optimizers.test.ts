@@ -3,6 +3,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { TfjsModule } from '../../src/engines/tfjs/index.ts';
+import { MisconfigurationError } from '../../src/errors.ts';
 
 class Point extends TfjsModule<number> {
   readonly w: tf.Variable = tf.variable(tf.tensor1d([0.3, -0.7]));
@@ -78,4 +79,24 @@ it('keeps an optimizer that the module always gives', () => {
   const module = new Point(() => adam).train(0, 2);
   module.setupOptimizers();
   expect(() => module.train(2, 4)).not.toThrow();
+});
+
+it.each([
+  [
+    undefined,
+    'returned undefined, but it must return a tf.Optimizer, such as tf.train.adam(0.001)',
+  ],
+  [null, 'returned null, but'],
+  [0.1, 'returned 0.1, but'],
+  [Promise.resolve(), 'returned a Promise, but'],
+  [[[], []], 'returned [{…}, {…}], but'],
+  [{ optimiser: 1 }, 'returned {optimiser}, but'],
+  [
+    { optimizer: tf.train.sgd(0.1), lr_scheduler: 1 },
+    "has no option 'lr_scheduler' (did you mean 'lrScheduler'?)",
+  ],
+])('refuses an optimizer that is none: %j', (configured, message) => {
+  const make = () => new Point(() => configured as never);
+  expect(make).toThrow(MisconfigurationError);
+  expect(make).toThrow(`Point.configureOptimizers() ${message}`);
 });

@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, it } from 'vitest';
 import { TfjsModule } from '../../src/engines/tfjs/index.ts';
 import { engineContract } from '../../src/testing/engine-contract.ts';
+import { optimizers } from '../support/tfjs-optimizers.ts';
 
 const wasm = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm');
 setWasmPaths(`${dirname(wasm)}/`);
@@ -43,17 +44,6 @@ class Line extends TfjsModule<number> {
     return this.#make();
   }
 }
-
-const optimizers: Record<string, () => tf.Optimizer> = {
-  sgd: () => tf.train.sgd(0.01),
-  momentum: () => tf.train.momentum(0.01, 0.9),
-  adam: () => tf.train.adam(0.01),
-  adamax: () => tf.train.adamax(0.01),
-  adagrad: () => tf.train.adagrad(0.01),
-  adadelta: () => tf.train.adadelta(0.01),
-  rmsprop: () => tf.train.rmsprop(0.01),
-  'centered rmsprop': () => tf.train.rmsprop(0.001, 0.9, 0.1, 1e-12, true),
-};
 
 describe.each(['cpu', 'wasm'])('on the %s backend', (backend) => {
   beforeAll(async () => {

@@ -14,7 +14,9 @@ const digits = (out: string, epochs: number): string =>
     { encoding: 'utf8' },
   );
 const best = (output: string): number =>
-  Math.max(...[...output.matchAll(/'(0\.\d{4}) ?\*?'/g)].map(([, score]) => Number(score)));
+  Math.max(
+    ...[...output.matchAll(/ {2}(0\.\d{4})(?: \*)? +\d+ kB$/gm)].map(([, score]) => Number(score)),
+  );
 
 it('passes 0.95 on real digits, and goes on when it is started again', () => {
   const first = digits(root, 3);

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,9 +16,11 @@ interface Said {
   readonly steps: number;
 }
 
+const EXAMPLE = ['--import', 'tsx', 'scripts/run.ts', 'examples', 'digits-mpi'];
+
 function digits(out: string, ...args: string[]): Said {
-  const node = ['--import', 'tsx', 'scripts/run.ts', 'examples', 'digits-mpi', '--out', out];
-  const output = execFileSync(process.execPath, [...node, '--rows', '1280', ...args], {
+  const program = [...EXAMPLE, '--out', out, '--rows', '1280', ...args];
+  const output = execFileSync(process.execPath, program, {
     encoding: 'utf8',
     timeout: 110_000,
     killSignal: 'SIGKILL',
@@ -48,3 +50,18 @@ it.each([
   },
   120_000,
 );
+
+it.each([
+  [2, "--mpi is 'nonsense', but it must be openmpi or mpich.", ['--mpi', 'nonsense'], {}],
+  [2, "--ranks is '0', but it must be a whole number, at least 1.", ['--ranks', '0'], {}],
+  [2, "--ranks is '', but it must be a whole number, at least 1.", ['--ranks='], {}],
+  [2, "Unknown option '--rank'", ['--rank', '2'], {}],
+  [1, 'mpiexec.mpich or mpiexec is not installed.', ['--mpi', 'mpich'], { PATH: '/nowhere' }],
+  [1, 'mpirun.openmpi or mpirun is not installed.', [], { PATH: '/nowhere' }],
+] as const)('ends with %i and just says: %s', (code, message, args, env) => {
+  const options = { encoding: 'utf8', env: { ...process.env, ...env } } as const;
+  const { status, stderr } = spawnSync(process.execPath, [...EXAMPLE, ...args], options);
+  expect(stderr.split('\n')[0]).toContain(message);
+  expect(stderr).not.toMatch(/^ {4}at /m);
+  expect(status).toBe(code);
+});

@@ -34,7 +34,9 @@ it('trains on real digits, goes on after kill -9 and Ctrl-C, and knows when it i
   const output = digits();
   expect(output).toMatch(/^resumed from .*\.ckpt$/m);
   expect(files()).toHaveLength(4);
-  const scores = [...output.matchAll(/'(0\.\d{4}) ?\*?'/g)].map(([, score]) => Number(score));
+  const scores = [...output.matchAll(/ {2}(0\.\d{4})(?: \*)? +\d+ kB$/gm)].map(([, score]) =>
+    Number(score),
+  );
   expect(Math.max(...scores)).toBeGreaterThan(0.93);
   expect(output).toMatch(/^removed .*epoch=0-/m);
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CheckpointFileError, MisconfigurationError } from '../../src/errors.ts';
+import { MisconfigurationError } from '../../src/errors.ts';
 import {
   type CheckpointTensor,
   planFile,
@@ -19,6 +19,7 @@ import {
   type TensorWithBytes,
   writeCheckpoint,
 } from './checkpoint-bytes.ts';
+import { refusal } from './refusal.ts';
 
 const DOCUMENT: JsonObject = {
   version: '0.1.0',
@@ -56,16 +57,6 @@ function tensor(
   array: ArrayBufferView,
 ): TensorWithBytes {
   return { group, name, dtype, shape, bytes: bytesOf(array) };
-}
-
-function refusal(action: () => unknown): CheckpointFileError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof CheckpointFileError) return error;
-    throw error;
-  }
-  throw new Error('not refused');
 }
 
 /** A header with a given metadata and the checksum that belongs to it: what a hostile writer makes. */

@@ -5,6 +5,7 @@ import { bytesPerElement, type DType } from '../../src/format/dtype.ts';
 import { decodeHeader, encodeHeader, headerSizeBytes } from '../../src/format/safetensors.ts';
 import { layOut, type TensorSpec } from '../../src/format/tensor-layout.ts';
 import { fileWithHeader } from './checkpoint-bytes.ts';
+import { refusal } from './refusal.ts';
 
 const anyTensors = fc.uniqueArray(
   fc.record<TensorSpec>({
@@ -14,16 +15,6 @@ const anyTensors = fc.uniqueArray(
   }),
   { selector: ({ name }) => name, maxLength: 12 },
 );
-
-function refusal(action: () => unknown): CheckpointFileError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof CheckpointFileError) return error;
-    throw error;
-  }
-  throw new Error('not refused');
-}
 
 function textOf(header: Uint8Array): string {
   return new TextDecoder().decode(header.subarray(8));

@@ -212,10 +212,17 @@ function trainerOptions(trainer: TraceTrainer, root: string): TrainerOptions {
     // 1 would be the fraction: there the loader itself has one batch.
     ...(limit_train_batches === 1 ? {} : { limitTrainBatches: limit_train_batches }),
     ...(limit_val_batches === 1 ? {} : { limitValBatches: limit_val_batches }),
-    logger: logger !== null && new CSVLogger({ ...logger, saveDir: join(root, logger.save_dir) }),
+    logger: logger !== null && csvLogger(logger, root),
     enableProgressBar: false,
     console: { info: () => {}, warn: () => {} },
   };
+}
+
+function csvLogger(
+  { save_dir, ...rest }: NonNullable<TraceTrainer['logger']>,
+  root: string,
+): CSVLogger {
+  return new CSVLogger({ ...rest, saveDir: join(root, save_dir) });
 }
 
 /** A loader with that many batches; with more than one some more, which the limit cuts off. */

@@ -142,7 +142,7 @@ describe('a save behind training', () => {
       enableProgressBar: true,
     });
     expect(lines.at(-1)).toMatch(
-      /^1 checkpoint, 0\.0 MB, took \d+\.\d\d s \(\d+\.\d %\) of \d+\.\d\d s: capturing \d\.\d\d s, waiting \d\.\d\d s$/,
+      /^1 checkpoint, \d\.\d kB, took \d+\.\d\d s(?: \(\d+\.\d %\))? of \d+\.\d\d s: capturing \d\.\d\d s, waiting \d\.\d\d s$/,
     );
   });
 });

@@ -82,7 +82,7 @@ it('goes on with the same bits from any step it was stored at', () => {
 it.each<[PlateauOptions, RegExp]>([
   [{ factor: 1 }, /factor is 1/],
   [{ patience: -1 }, /patience is -1/],
-  [{ mode: 'best' as never }, /mode is "best"/],
+  [{ mode: 'best' as never }, /mode is 'best'/],
   [{ threshold: -1 }, /threshold is -1/],
   [{ thresholdMode: 'x' as never }, /thresholdMode/],
 ])('refuses %j', (options, message) => {

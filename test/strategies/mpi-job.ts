@@ -40,9 +40,9 @@ export async function runJob(options: JobOptions): Promise<Ending> {
   const { mpi, ranks = 1, program, args = [], env = {}, signal } = options;
   const mark = `${process.pid}-${++jobs}`;
   const folder = mkdtempSync(join(tmpdir(), 'highwater-job-'));
-  const node = ['--import', import.meta.resolve('tsx'), resolve(program), ...args];
-  const [command = '', ...rest] =
-    mpi === undefined ? [process.execPath, ...node] : launchCommand(mpi, ranks, node);
+  const tsx = import.meta.resolve('tsx');
+  const node = [process.execPath, '--import', tsx, resolve(program), ...args];
+  const [command = '', ...rest] = mpi === undefined ? node : launchCommand(mpi, ranks, node);
   const child = spawn(command, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...ownEnvironment(), ...LAUNCH_ENV, ...env, RESULTS: folder, HIGHWATER_TEST_JOB: mark },

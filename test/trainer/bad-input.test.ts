@@ -14,6 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   CheckpointFileError,
   CheckpointMismatchError,
+  EarlyStopping,
   type FitOptions,
   HighwaterError,
   MisconfigurationError,
@@ -37,6 +38,13 @@ class Model extends ArrayModule {
   override validationStep(): void {
     this.log('val_loss', 1);
   }
+}
+
+/** A module of JavaScript, where nobody asks for a method. */
+function without(method: 'trainingStep' | 'validationStep' | 'configureOptimizers'): Model {
+  class Bare extends Model {}
+  Object.defineProperty(Bare.prototype, method, { value: undefined });
+  return new Bare();
 }
 
 let root: string;
@@ -122,6 +130,43 @@ describe('Trainer refuses before any training', () => {
   ])('%j', (options, message) => {
     expect(() => new Trainer(options)).toThrow(MisconfigurationError);
     expect(() => new Trainer(options)).toThrow(message);
+  });
+
+  it.each<[TrainerOptions, RegExp]>([
+    [
+      { callbacks: ModelCheckpoint as never },
+      /callbacks is the class ModelCheckpoint, .*new ModelCh/,
+    ],
+    [{ callbacks: [false] as never }, /callbacks is false/],
+    [{ logger: 'csv' as never }, /logger is 'csv'/],
+  ])('what is no callback or logger: %j', (options, message) => {
+    expect(() => new Trainer(options)).toThrow(MisconfigurationError);
+    expect(() => new Trainer(options)).toThrow(message);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ['nothing', undefined, /the module is undefined, but it must be an instance/],
+    ['a class', Model, /the module is the class Model, but it must be an instance/],
+    ['no trainingStep', without('trainingStep'), /Bare has no trainingStep\(\) method/],
+    ['no optimizer', without('configureOptimizers'), /Bare has no configureOptimizers\(\) method/],
+  ])('a module that is, or has, %s', async (_, module, message) => {
+    const attempt = new Trainer({ ...quiet, maxEpochs: 1 }).fit(module as Model, {});
+    await expect(attempt).rejects.toThrow(MisconfigurationError);
+    await expect(attempt).rejects.toThrow(message);
+  });
+
+  it.each([
+    [5, /is 5, but it must be an array, a DataLoader or another iterable/],
+    [Promise.resolve([]), /is a Promise/],
+    [function* batches() {}, /is the function batches/],
+  ])('data that gives no batches: %s', async (data, message) => {
+    for (const option of ['trainDataloaders', 'valDataloaders']) {
+      const attempt = fit({ fit: { [option]: data } as FitOptions });
+      await expect(attempt).rejects.toThrow(MisconfigurationError);
+      await expect(attempt).rejects.toThrow(message);
+    }
+    const attempt = new Trainer(quiet).validate(new Model(), { dataloaders: data as never });
+    await expect(attempt).rejects.toThrow(message);
   });
 
   it('an interval longer than the epoch', async () => {
@@ -261,6 +306,48 @@ describe('a metric', () => {
     await expect(attempt).rejects.toThrow(MisconfigurationError);
     const files = await readdir(join(root, 'c'));
     expect(files).toContain('last.ckpt');
+  });
+});
+
+describe('a fit that validates nothing although it seems meant to', () => {
+  it.each<[string, Attempt, string]>([
+    [
+      'a step and no data',
+      { fit: { valDataloaders: undefined } },
+      'Model has a validationStep() method, but there is no validation data. Pass {valDataloaders} to fit, or give ' +
+        'Model a valDataloader() method.',
+    ],
+    [
+      'data and no step',
+      { module: without('validationStep') },
+      'there is validation data, but Bare has no validationStep() method.',
+    ],
+    [
+      'no batch in the data',
+      { fit: { valDataloaders: [] } },
+      'the validation data is empty: its length is 0.',
+    ],
+  ])('says so when it begins: %s', async (_, attempt, why) => {
+    const warnings: string[] = [];
+    const sink = { info: () => {}, warn: (message: string) => warnings.push(message) };
+    await fit({ ...attempt, trainer: { console: sink } });
+    expect(warnings).toEqual([`Trainer.fit validates nothing: ${why}`]);
+
+    const monitor = { ...attempt, checkpoint: { monitor: 'val_loss' } };
+    await expect(fit(monitor)).rejects.toThrow(
+      `no hook has logged 'val_loss'. Nothing is validated: ${why} Logged are 'loss', `,
+    );
+    const stopping = { ...attempt, trainer: { callbacks: new EarlyStopping({ monitor: 'v' }) } };
+    await expect(fit(stopping)).rejects.toThrow(`Nothing is validated: ${why} Log it`);
+  });
+
+  it('is silent when it is switched off, and gives that as the reason', async () => {
+    const warnings: string[] = [];
+    const sink = { info: () => {}, warn: (message: string) => warnings.push(message) };
+    await fit({ trainer: { console: sink, limitValBatches: 0 } });
+    expect(warnings).toEqual([]);
+    const monitor = { trainer: { limitValBatches: 0 }, checkpoint: { monitor: 'val_loss' } };
+    await expect(fit(monitor)).rejects.toThrow('Nothing is validated: limitValBatches is 0. Log');
   });
 });
 

@@ -205,7 +205,7 @@ describe('DataLoader', () => {
     [{ batchSize: 0 }, 'batchSize is 0, but it must be an integer from 1'],
     [{ batchSize: 1.5 }, 'batchSize is 1.5'],
     [{ seed: -1 }, 'seed is -1, but it must be an integer from 0'],
-    [{ shuffle: 'yes' as never }, 'shuffle is yes, but it must be true or false'],
+    [{ shuffle: 'yes' as never }, "shuffle is 'yes', but it must be true or false"],
     [{ dropLast: 1 as never }, 'dropLast is 1, but it must be true or false'],
     [{ collate: 1 as never }, 'collate is 1, but it must be a function'],
   ])('refuses the options %j', (options, message) => {

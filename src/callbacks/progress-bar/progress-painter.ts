@@ -67,9 +67,9 @@ export class ProgressPainter {
     if (this.isDue) this.#write(view);
   }
 
-  /** Shows a view at once: an epoch, or a run of another loop, has ended. */
+  /** Shows a view at once: an epoch has ended. The line stays, so it does not tell of a save that has just begun. */
   endEpoch(view: ProgressView): void {
-    this.#write(view);
+    this.#write({ ...view, saving: false });
   }
 
   /**

@@ -1,8 +1,9 @@
 import { averageCheckpoints } from '../../inspection/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { type Command, defineCommand, Misuse } from '../command.ts';
 import { sayForce } from '../conversion-options.ts';
 import { jsonText } from '../json.ts';
-import { count, size } from '../render.ts';
+import { count } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 
 export const average: Command = defineCommand({
@@ -34,7 +35,7 @@ export const average: Command = defineCommand({
       json
         ? jsonText(outcome)
         : `${shownPath(path)}: the mean of ${count(operands.length, 'checkpoint')}, ` +
-            `${count(tensors, 'tensor')}, ${size(sizeBytes)}`,
+            `${count(tensors, 'tensor')}, ${sizeText(sizeBytes)}`,
     );
     return 0;
   },

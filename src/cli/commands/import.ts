@@ -1,9 +1,10 @@
 import { importTorch, type TorchCheckpoint } from '../../interop/torch/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { CONVERSION, conversionOf, itemsOf, sayForce } from '../conversion-options.ts';
 import { documentLines } from '../document-lines.ts';
 import { jsonText } from '../json.ts';
-import { count, pairs, printable, size, table } from '../render.ts';
+import { count, pairs, printable, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -54,7 +55,7 @@ export const importCommand: Command = defineCommand({
     if (json) terminal.print(jsonText({ ...listed(found), output, sizeBytes }));
     else {
       const { length } = found.weights;
-      terminal.print(`${shownPath(output)}: ${count(length, 'weight')}, ${size(sizeBytes)}`);
+      terminal.print(`${shownPath(output)}: ${count(length, 'weight')}, ${sizeText(sizeBytes)}`);
     }
     return 0;
   },
@@ -69,7 +70,7 @@ function listed(found: TorchCheckpoint): object {
 function show(found: TorchCheckpoint, { print, paint }: Terminal): void {
   const { path, savedBy, epoch, globalStep, hyperParameters, weights, sizeBytes } = found;
   const step = savedBy === 'lightning' ? `, epoch ${epoch}, step ${globalStep}` : '';
-  print(`${paint('bold', shownPath(path))}  ${savedBy}, ${size(sizeBytes)}${step}`);
+  print(`${paint('bold', shownPath(path))}  ${savedBy}, ${sizeText(sizeBytes)}${step}`);
   if (Object.keys(hyperParameters).length > 0) {
     print(`${paint('bold', 'Hyper-parameters')}\n${pairs(documentLines(hyperParameters), paint)}`);
   }

@@ -5,10 +5,11 @@ import {
   groupedByFolder,
   listCheckpoints,
 } from '../../inspection/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { choiceOf } from '../arguments.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { age, type Cell, type Column, count, number, type Style, size, table } from '../render.ts';
+import { age, type Cell, type Column, count, number, type Style, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 import { treeLines } from '../tree.ts';
@@ -125,7 +126,7 @@ function tree(
 
 function total(checkpoints: readonly CheckpointSummary[], { paint }: Terminal): string {
   const bytes = checkpoints.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  return paint('dim', `${count(checkpoints.length, 'checkpoint')}, ${size(bytes)}`);
+  return paint('dim', `${count(checkpoints.length, 'checkpoint')}, ${sizeText(bytes)}`);
 }
 
 /** A line of the table: a checkpoint, or (in a tree) a folder. */
@@ -160,7 +161,7 @@ function checkpointTable(lines: readonly Row[], terminal: Terminal): string {
       globalStep === null ? '' : String(globalStep),
       only === undefined && monitor !== null ? `${monitor} ${scored}` : scored,
       { text: rankOf(checkpoint), style: checkpoint.best ? 'green' : undefined },
-      size(sizeBytes),
+      sizeText(sizeBytes),
       age(now - Date.parse(savedAt)),
       { text: state, style: styleOf(checkpoint) },
     ];

@@ -4,10 +4,11 @@ import {
   planPrune,
   prune as pruneFiles,
 } from '../../inspection/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { choiceOf, countOf, spanMsOf } from '../arguments.ts';
 import { type Command, defineCommand, type ExitCode, Misuse } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { age, type Cell, count, number, printable, size, table } from '../render.ts';
+import { age, type Cell, count, number, printable, table } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -136,7 +137,7 @@ function planText({ folder, keep, remove }: FolderPlan, { paint, now }: Terminal
       path.slice(folder.length + 1),
       globalStep === null ? '' : String(globalStep),
       score === null ? '' : number(score),
-      size(sizeBytes),
+      sizeText(sizeBytes),
       age(now() - Date.parse(savedAt)),
       reason,
     ];

@@ -6,6 +6,7 @@ import {
   type TensorInfo,
   type TensorInspection,
 } from '../../inspection/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { documentLines } from '../document-lines.ts';
 import { jsonText } from '../json.ts';
@@ -17,7 +18,6 @@ import {
   number,
   type Paint,
   pairs,
-  size,
   table,
 } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
@@ -59,7 +59,7 @@ export const show: Command = defineCommand({
 function inspectionText(inspection: Inspection, paint: Paint): string {
   const { path, sizeBytes, state, metrics, hyperParameters, callbacks, tensors } = inspection;
   const parts = [
-    `${paint('bold', shownPath(path))}  ${paint('dim', `${size(sizeBytes)}, ${state}`)}`,
+    `${paint('bold', shownPath(path))}  ${paint('dim', `${sizeText(sizeBytes)}, ${state}`)}`,
     pairs(facts(inspection), paint),
   ];
   const add = (title: string, body: string): void => {
@@ -144,7 +144,7 @@ function tensorTable(tensors: readonly TensorInfo[], paint: Paint): string {
     },
     shapeText(shape),
     dtype,
-    size(sizeBytes),
+    sizeText(sizeBytes),
   ]);
   return indented(table(columns, rows, paint));
 }
@@ -153,7 +153,7 @@ function totals({ totals }: Inspection): string {
   return totals
     .map(({ group, tensors, elements, sizeBytes }) => {
       const name = group === 'model' ? 'weights' : group;
-      return `${name}: ${count(tensors, 'tensor')}, ${count(elements, 'element')}, ${size(sizeBytes)}`;
+      return `${name}: ${count(tensors, 'tensor')}, ${count(elements, 'element')}, ${sizeText(sizeBytes)}`;
     })
     .join('\n');
 }
@@ -179,7 +179,7 @@ function tensorText(tensor: TensorInspection, paint: Paint): string {
     ['NaN', bad(nanCount)],
     ['infinite', bad(infinityCount)],
   ];
-  const heading = `${paint('bold', spelled)}  ${paint('dim', `${dtype} ${shapeText(shape)}, ${size(sizeBytes)}`)}`;
+  const heading = `${paint('bold', spelled)}  ${paint('dim', `${dtype} ${shapeText(shape)}, ${sizeText(sizeBytes)}`)}`;
   const parts = [heading, pairs(rows, paint)];
   if (found !== null) parts.push(histogram(found, BAR_COLUMNS));
   return parts.join('\n\n');

@@ -1,7 +1,8 @@
 import { type Verification, verify as verifyFiles } from '../../inspection/index.ts';
+import { sizeText } from '../../size-text.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { jsonText } from '../json.ts';
-import { count, printable, size } from '../render.ts';
+import { count, printable } from '../render.ts';
 import { shownPath } from '../shown-path.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -25,7 +26,7 @@ export const verify: Command = defineCommand({
       const { bytesDone, bytes } = progress;
       const share = bytes === 0 ? 100 : Math.floor((100 * bytesDone) / bytes);
       terminal.progress(
-        `${share} %  ${size(bytesDone)} of ${size(bytes)}  ${shownPath(progress.path)}`,
+        `${share} %  ${sizeText(bytesDone)} of ${sizeText(bytes)}  ${shownPath(progress.path)}`,
       );
     };
     for await (const file of verifyFiles(path, { onProgress })) {
@@ -63,5 +64,5 @@ function summaryText(
   if (found.length === 0) return 'No checkpoints to verify.';
   const verdict =
     bad === 0 ? paint('green', 'all whole') : paint('red', `${bad} of ${found.length} not whole`);
-  return `${verdict}: ${count(found.length, 'file')}, ${size(bytes)}, in ${seconds} s`;
+  return `${verdict}: ${count(found.length, 'file')}, ${sizeText(bytes)}, in ${seconds} s`;
 }

@@ -33,3 +33,28 @@ export class Compiled<Arguments extends unknown[], Result> {
     this.#dispose();
   }
 }
+
+/** The compiled functions of a module, by name: each is made when it is first asked for. */
+export class CompiledSteps {
+  readonly #made = new Map<string, Compiled<never[], unknown>>();
+
+  /** @param body of which only the first for a name counts, until it is forgotten. */
+  of<Arguments extends unknown[], Result>(
+    name: string,
+    body: (...given: Arguments) => Result,
+    isCompiled: boolean,
+  ): Compiled<Arguments, Result> {
+    const made = this.#made.get(name) ?? new Compiled(body as never, isCompiled);
+    this.#made.set(name, made);
+    return made as unknown as Compiled<Arguments, Result>;
+  }
+
+  /** Disposes of those whose name begins so; `''`: of all. */
+  forget(prefix: string): void {
+    for (const [name, compiled] of this.#made) {
+      if (!name.startsWith(prefix)) continue;
+      compiled.dispose();
+      this.#made.delete(name);
+    }
+  }
+}

@@ -1,4 +1,4 @@
-import { blockUntilReady, Array as JaxArray, random, valueAndGrad } from '@jax-js/jax';
+import { blockUntilReady, Array as JaxArray, random } from '@jax-js/jax';
 import { MisconfigurationError } from '../../errors.ts';
 import type { JsonObject } from '../../format/json.ts';
 import type { LogOptions } from '../../trainer/log-options.ts';
@@ -13,7 +13,8 @@ import type {
 } from '../engine.ts';
 import { LoadPlan, type TensorPlace } from '../load-plan.ts';
 import { bytesOf, formatOf, toArrays } from './arrays.ts';
-import { Compiled } from './compiled.ts';
+import { Compiled, CompiledSteps } from './compiled.ts';
+import { lossAndGradients } from './loss-and-gradients.ts';
 import {
   added,
   applyUpdates,
@@ -24,16 +25,8 @@ import {
   scaled,
 } from './optimizer.ts';
 import { free, type PyTree } from './pytree.ts';
-import { batchSizeOf, type Logged, lossOf, type StepOutput } from './step-output.ts';
+import { batchSizeOf, type Logged, type StepOutput } from './step-output.ts';
 import { planTree, storedLeaves } from './stored-tree.ts';
-
-/** What one compiled training step gives. */
-interface Trained<Params> {
-  readonly loss: JaxArray;
-  readonly logged: Record<string, JaxArray>;
-  readonly gradients: Params;
-  readonly key: JaxArray;
-}
 
 /**
  * A module whose tensors are jax-js's. Its parameters are a tree of arrays, named by the way to them
@@ -69,7 +62,7 @@ export abstract class JaxModule<
   #pending: Params | undefined;
   #key: JaxArray | undefined;
   #isCompiled: boolean | undefined;
-  readonly #compiled = new Map<string, Compiled<never[], unknown>>();
+  readonly #steps = new CompiledSteps();
 
   // What users write ---------------------------------------------------------------------------------
 
@@ -137,7 +130,7 @@ export abstract class JaxModule<
   setupOptimizers(): unknown {
     const configured = this.configureOptimizers();
     const { optimizer, learningRate } = asConfigured(this.constructor.name, configured);
-    this.#forgetCompiled('update');
+    this.#steps.forget('update');
     const init = new Compiled((params: Params) => optimizer.init(params), false);
     const state = init.call(this.params);
     free(this.#optimizerState);
@@ -151,7 +144,7 @@ export abstract class JaxModule<
 
   async trainStep(batch: unknown, _batchIdx: number, scale: number): Promise<JaxArray> {
     const step = this.#compile('train', (params: Params, inputs: Batch, key: JaxArray) =>
-      this.#lossAndGradients(params, inputs, key),
+      lossAndGradients((...given) => this.trainingStep(...given), params, inputs, key),
     );
     const inputs = this.toArrays(batch);
     try {
@@ -318,7 +311,7 @@ export abstract class JaxModule<
     this.#pending = undefined;
     this.#key = undefined;
     this.#optimizer = undefined;
-    this.#forgetCompiled('');
+    this.#steps.forget('');
   }
 
   // --------------------------------------------------------------------------------------------------
@@ -330,18 +323,6 @@ export abstract class JaxModule<
 
   get #runsCompiled(): boolean {
     return this.#isCompiled ?? this.jit;
-  }
-
-  #lossAndGradients(params: Params, batch: Batch, key: JaxArray): Trained<Params> {
-    const keys = random.split(key);
-    const next = keys.ref.slice(0);
-    const given = keys.slice(1);
-    const loss = (...inputs: [Params, Batch, JaxArray]) => lossOf(this.trainingStep(...inputs));
-    const differentiate = valueAndGrad(loss as never, { hasAux: true }) as unknown as (
-      ...inputs: [Params, Batch, JaxArray]
-    ) => [[JaxArray, Record<string, JaxArray>], Params];
-    const [[value, logged], gradients] = differentiate(params, batch, given);
-    return { loss: value, logged, gradients, key: next };
   }
 
   /** Takes ownership of the gradients. */
@@ -360,17 +341,7 @@ export abstract class JaxModule<
     name: string,
     body: (...given: Arguments) => Result,
   ): Compiled<Arguments, Result> {
-    const made = this.#compiled.get(name) ?? new Compiled(body as never, this.#runsCompiled);
-    this.#compiled.set(name, made);
-    return made as unknown as Compiled<Arguments, Result>;
-  }
-
-  #forgetCompiled(prefix: string): void {
-    for (const [name, compiled] of this.#compiled) {
-      if (!name.startsWith(prefix)) continue;
-      compiled.dispose();
-      this.#compiled.delete(name);
-    }
+    return this.#steps.of(name, body, this.#runsCompiled);
   }
 
   *#places(): Iterable<{ group: StateGroup; name: string; handle: JaxArray }> {
@@ -391,7 +362,7 @@ export abstract class JaxModule<
     }
     if (typeof jit !== 'boolean' || jit === this.#runsCompiled) return;
     this.#isCompiled = jit;
-    this.#forgetCompiled('');
+    this.#steps.forget('');
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Array as JaxArray, numpy as np, tree } from '@jax-js/jax';
 import { MisconfigurationError } from '../../errors.ts';
+import { checkOptionNames, type OptionNames, spell } from '../../option-check.ts';
 import type { LRScheduler, LRSchedulerConfig } from '../../schedulers/scheduler.ts';
 import type { GradientClipping } from '../engine.ts';
 import { free, type PyTree, refs } from './pytree.ts';
@@ -27,24 +28,33 @@ export interface ScaledOptimizer<Params extends PyTree = PyTree> {
   readonly lrScheduler?: LRScheduler | LRSchedulerConfig;
 }
 
+const SCALED_NAMES: OptionNames<ScaledOptimizer> = {
+  optimizer: true,
+  learningRate: true,
+  lrScheduler: true,
+};
+
 /** @throws MisconfigurationError when it is neither kind of optimizer. */
 export function asConfigured<Params extends PyTree>(
   moduleName: string,
   given: JaxOptimizer<Params> | ScaledOptimizer<Params>,
 ): { optimizer: JaxOptimizer<Params>; learningRate: number | undefined } {
-  const { optimizer, learningRate } =
-    given !== null && typeof given === 'object' && 'optimizer' in given
-      ? given
-      : { optimizer: given, learningRate: undefined };
+  const owner = `${moduleName}.configureOptimizers()`;
+  const isScaled = typeof given === 'object' && given !== null && 'optimizer' in given;
+  const { optimizer, learningRate } = isScaled
+    ? given
+    : { optimizer: given, learningRate: undefined };
   if (typeof optimizer?.init !== 'function' || typeof optimizer.update !== 'function') {
     throw new MisconfigurationError(
-      `${moduleName}.configureOptimizers() must return an optimizer with init(params) and ` +
-        `update(gradients, state, params), or {optimizer, learningRate}.`,
+      `${owner} returned ${spell(given)}, but it must return an optimizer with init(params) and ` +
+        `update(gradients, state, params), or {optimizer, learningRate, lrScheduler}. It must not be async.`,
+      { details: { configured: given } },
     );
   }
+  if (isScaled) checkOptionNames<ScaledOptimizer<Params>>(owner, given, SCALED_NAMES);
   if (learningRate !== undefined && !Number.isFinite(learningRate)) {
     throw new MisconfigurationError(
-      `${moduleName}.configureOptimizers(): learningRate is ${learningRate}, but it must be a finite number.`,
+      `${owner}: learningRate is ${learningRate}, but it must be a finite number.`,
       { details: { learningRate } },
     );
   }

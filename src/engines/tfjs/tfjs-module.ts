@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MisconfigurationError } from '../../errors.ts';
 import type { JsonObject } from '../../format/json.ts';
+import { checkOptionNames, type OptionNames, spell } from '../../option-check.ts';
 import type { LRScheduler, LRSchedulerConfig } from '../../schedulers/scheduler.ts';
 import { TrainingModule } from '../../trainer/training-module.ts';
 import type {
@@ -24,6 +25,14 @@ import {
 import { planWeights, stateEntry, tensorAccess } from './tensor-access.ts';
 import { formatOf, tensorLike } from './tensors.ts';
 
+/** An optimizer with a schedule of its learning rate. */
+export interface ScheduledOptimizer {
+  readonly optimizer: tf.Optimizer;
+  readonly lrScheduler?: LRScheduler | LRSchedulerConfig;
+}
+
+const SCHEDULED_NAMES: OptionNames<ScheduledOptimizer> = { optimizer: true, lrScheduler: true };
+
 /**
  * A module whose tensors are TensorFlow.js's. Its weights are the `tf.Variable`s, layers and models that its
  * own properties lead to, named by the way there (`fc1.kernel`). Works with every package that shares
@@ -45,21 +54,11 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
   /** One prediction, for `trainer.predict`; what it returns is collected. */
   override predictStep?(batch: Batch, batchIdx: number, dataloaderIdx: number): unknown;
   /** A `tf.Optimizer`, or an object with one as `optimizer`, and perhaps a schedule of its rate. */
-  abstract override configureOptimizers():
-    | tf.Optimizer
-    | {
-        readonly optimizer: tf.Optimizer;
-        readonly lrScheduler?: LRScheduler | LRSchedulerConfig;
-      };
+  abstract override configureOptimizers(): tf.Optimizer | ScheduledOptimizer;
 
   setupOptimizers(): unknown {
     const configured = this.configureOptimizers();
-    const optimizer = configured instanceof tf.Optimizer ? configured : configured?.optimizer;
-    if (!(optimizer instanceof tf.Optimizer)) {
-      throw new MisconfigurationError(
-        `${this.constructor.name}.configureOptimizers() must return a tf.Optimizer, such as tf.train.adam(0.001).`,
-      );
-    }
+    const optimizer = optimizerIn(configured, this.constructor.name);
     if (this.#optimizer !== undefined && this.#optimizer !== optimizer) {
       disposeOptimizer(this.#optimizer);
     }
@@ -227,6 +226,28 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
       this.#pending.replace(gradients);
     });
   }
+}
+
+function optimizerIn(
+  configured: tf.Optimizer | ScheduledOptimizer,
+  moduleName: string,
+): tf.Optimizer {
+  if (isOptimizer(configured)) return configured;
+  const owner = `${moduleName}.configureOptimizers()`;
+  if (!isOptimizer(configured?.optimizer)) {
+    throw new MisconfigurationError(
+      `${owner} returned ${spell(configured)}, but it must return a tf.Optimizer, such as tf.train.adam(0.001), or ` +
+        `{optimizer, lrScheduler}. It must not be async.`,
+      { details: { configured } },
+    );
+  }
+  checkOptionNames(owner, configured, SCHEDULED_NAMES);
+  return configured.optimizer;
+}
+
+/** tfjs's own `instanceof` asks the value for its methods: it must have some. */
+function isOptimizer(value: unknown): value is tf.Optimizer {
+  return value !== undefined && value !== null && value instanceof tf.Optimizer;
 }
 
 function lossOf(output: unknown): tf.Tensor {

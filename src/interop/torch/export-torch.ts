@@ -3,15 +3,16 @@ import type { StoredTensor } from '../../format/checkpoint-file.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
 import type { TensorSpec } from '../../format/tensor-layout.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../../option-check.ts';
 import type { CheckpointReader } from '../../saving/checkpoint-reader.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { writeFile } from '../../saving/write-file.ts';
 import { contiguousStrides } from '../strided.ts';
 import {
   bytesOf,
+  EXPORT_NAMES,
   type ExportOptions,
-  openWeights,
-  outputOf,
+  openExport,
   readingOf,
   type Weight,
 } from '../weights.ts';
@@ -29,6 +30,11 @@ export interface TorchExportOptions extends ExportOptions {
    */
   readonly layout?: 'state_dict' | 'lightning' | undefined;
 }
+
+const NAMES: OptionNames<TorchExportOptions> = {
+  ...EXPORT_NAMES,
+  layout: true,
+};
 
 /** The folder of all records in the archive: what torch.save calls it when it does not know the file's name. */
 const FOLDER = 'archive';
@@ -62,14 +68,12 @@ export async function exportTorch(
   to: string | URL,
   options: TorchExportOptions = {},
 ): Promise<void> {
-  const { layout = 'state_dict', replace = false } = options;
+  checkOptionNames('exportTorch', options, NAMES);
+  const { layout = 'state_dict' } = options;
   if (layout !== 'state_dict' && layout !== 'lightning') {
-    throw new MisconfigurationError(
-      `layout is ${quote(String(layout))}, but it must be 'state_dict' or 'lightning'.`,
-    );
+    refuseOption('exportTorch', 'layout', layout, "'state_dict' or 'lightning'");
   }
-  const { reader, weights } = await openWeights(from, options);
-  const { storage, path } = await outputOf(to, options);
+  const { reader, weights, storage, path, replace } = await openExport(from, to, options);
   const records: Weight[] = [];
   const tensors = { records, reader };
   const stateDict = new Map(weights.map((weight) => [weight.name, tensorOf(weight, records)]));

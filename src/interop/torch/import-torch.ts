@@ -3,11 +3,12 @@ import { CheckpointFileError, HighwaterError } from '../../errors.ts';
 import type { DType } from '../../format/dtype.ts';
 import type { JsonObject } from '../../format/json.ts';
 import { quote } from '../../format/json-scanner.ts';
-import { placeOf, refuseTaken, type StorageOptions } from '../../place.ts';
+import { checkOptionNames, type OptionNames } from '../../option-check.ts';
+import { placeOf, refuseTaken, STORAGE_NAMES, type StorageOptions } from '../../place.ts';
 import { fastestChecksum } from '../../saving/checksum.ts';
 import { atPath } from '../../saving/error-at-path.ts';
 import { type ReadableTensor, writeCheckpoint } from '../../saving/write-checkpoint.ts';
-import { type Conversion, planConversion } from '../conversion.ts';
+import { CONVERSION_NAMES, type Conversion, planConversion } from '../conversion.ts';
 import { documentOf } from './document.ts';
 import { LeftOut } from './left-out.ts';
 import { savedBy } from './saved.ts';
@@ -30,6 +31,14 @@ export interface TorchImportOptions extends Conversion, StorageOptions {
   /** Check the CRC-32 of everything that is read. Default true. */
   readonly verify?: boolean | undefined;
 }
+
+const NAMES: OptionNames<TorchImportOptions> = {
+  ...CONVERSION_NAMES,
+  ...STORAGE_NAMES,
+  stateDict: true,
+  allow: true,
+  verify: true,
+};
 
 /** A weight of a file of PyTorch, by name, as it is after the conversion. */
 export interface ImportedWeight {
@@ -141,6 +150,7 @@ export class TorchCheckpoint {
     path: string | URL,
     options: StorageOptions & { readonly replace?: boolean } = {},
   ): Promise<number> {
+    checkOptionNames('save', options, { ...STORAGE_NAMES, replace: true });
     const place = await placeOf(path, options);
     const { replace = false } = options;
     await refuseTaken(place, replace);
@@ -207,6 +217,7 @@ export async function importTorch(
   path: string | URL,
   options: TorchImportOptions = {},
 ): Promise<TorchCheckpoint> {
+  checkOptionNames('importTorch', options, NAMES);
   const { storage, path: file } = await placeOf(path, options);
   const { allow = [], verify: isVerifying = true } = options;
   const archive = await TorchArchive.open(storage, file, { allow, isVerifying });

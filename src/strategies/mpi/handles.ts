@@ -12,6 +12,8 @@ export interface Handles {
   readonly errorsReturn: number | bigint;
   /** `MPI_IN_PLACE`, a pointer. */
   readonly inPlace: number;
+  /** `MPI_STATUS_IGNORE`, a pointer. */
+  readonly statusIgnore: number;
 }
 
 /** Looks up the address of a symbol of the library. */
@@ -49,6 +51,7 @@ export const BINARIES: Readonly<Record<Flavour, Binary>> = {
       max: addressOf('ompi_mpi_op_max'),
       errorsReturn: addressOf('ompi_mpi_errors_return'),
       inPlace: 1,
+      statusIgnore: 0,
     }),
   },
   mpich: {
@@ -65,6 +68,7 @@ export const BINARIES: Readonly<Record<Flavour, Binary>> = {
       sum: 0x58000003,
       errorsReturn: 0x54000001,
       inPlace: -1,
+      statusIgnore: 1,
     }),
   },
 };

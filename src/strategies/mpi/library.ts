@@ -3,12 +3,9 @@ import { BINARIES, type Handles } from './handles.ts';
 import type { Flavour } from './launcher.ts';
 
 type Koffi = typeof import('koffi');
-type Value = number | bigint | null | ArrayBufferView | number[] | string[];
+type Value = number | bigint | null | ArrayBufferView | number[];
 
-interface Binding {
-  (...args: readonly Value[]): number;
-  async(...args: readonly unknown[]): void;
-}
+type Binding = (...args: readonly Value[]) => number;
 
 /** What is called, by the name behind `MPI_`; `H` is a handle. */
 const SIGNATURES = {
@@ -16,7 +13,8 @@ const SIGNATURES = {
   Comm_rank: ['H', 'int *'],
   Comm_size: ['H', 'int *'],
   Comm_set_errhandler: ['H', 'H'],
-  Barrier: ['H'],
+  Ibarrier: ['H', 'void *'],
+  Test: ['void *', 'void *', 'intptr'],
   Bcast: ['void *', 'int', 'H', 'int', 'H'],
   Allreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H'],
   Allgather: ['intptr', 'int', 'H', 'void *', 'int', 'H', 'H'],
@@ -27,7 +25,7 @@ const SIGNATURES = {
 
 type FunctionName = keyof typeof SIGNATURES;
 
-/** MPICH needs more stack than a thread of koffi has. */
+/** MPICH needs more stack than koffi gives a call. */
 const STACK_BYTES = 8 * 2 ** 20;
 
 /** The longest message of MPI_Error_string: 512 bytes in MPICH, 256 in OpenMPI. */
@@ -56,7 +54,7 @@ export class MpiLibrary {
    */
   static async load(flavour: Flavour, path: string | undefined): Promise<MpiLibrary> {
     const koffi = await importKoffi();
-    koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
+    makeRoom(koffi);
     // UCX would catch SIGSEGV, which WebAssembly needs for its own traps.
     process.env.UCX_ERROR_SIGNALS ??= '';
     // It also patches brk and munmap while V8's threads may be inside: now and then a page of the heap was gone.
@@ -79,28 +77,23 @@ export class MpiLibrary {
     return new MpiLibrary(flavour, handles(addressOf), bindings);
   }
 
-  /** Calls a function on a thread of its own. @throws HighwaterError (`STRATEGY_FAILED`) with MPI's message. */
-  async call(name: FunctionName, ...args: readonly Value[]): Promise<void> {
-    const code = await new Promise<number>((resolve, reject) => {
-      this.#bindings[name].async(...args, (error: Error | null, result: number) =>
-        error === null ? resolve(result) : reject(error),
-      );
-    });
-    this.#check(name, code);
+  /**
+   * Calls a function, and returns when it has. On this thread, so that a rank has one thread that works or waits:
+   * another would have to be woken, and fight with this one for the core that a launcher may have bound both to.
+   *
+   * @throws HighwaterError (`STRATEGY_FAILED`) with MPI's message.
+   */
+  call(name: FunctionName, ...args: readonly Value[]): void {
+    const code = this.#bindings[name](...args);
+    if (code !== 0) throw this.#failure(name, code);
   }
 
-  /** Calls a function at once: for the end of a process, when nothing asynchronous can happen any more. */
-  callNow(name: FunctionName, ...args: readonly Value[]): void {
-    this.#check(name, this.#bindings[name](...args));
-  }
-
-  #check(name: FunctionName, code: number): void {
-    if (code === 0) return;
+  #failure(name: FunctionName, code: number): HighwaterError {
     const bytes = new Uint8Array(MESSAGE_BYTES);
     const length = [0];
     this.#bindings.Error_string(code, bytes, length);
     const message = new TextDecoder().decode(bytes.subarray(0, length[0]));
-    throw new HighwaterError(
+    return new HighwaterError(
       'STRATEGY_FAILED',
       `MPI_${name} (${this.flavour}) failed: ${message}`,
       {
@@ -116,6 +109,20 @@ async function importKoffi(): Promise<Koffi> {
   } catch (cause) {
     throw new MisconfigurationError(
       'highwater/mpi calls MPI through koffi, which cannot be loaded: npm install koffi',
+      { cause },
+    );
+  }
+}
+
+/** Can be done only before the first library is loaded. */
+function makeRoom(koffi: Koffi): void {
+  if ((koffi.config().sync_stack_size ?? 0) >= STACK_BYTES) return;
+  try {
+    koffi.config({ sync_stack_size: STACK_BYTES });
+  } catch (cause) {
+    throw new MisconfigurationError(
+      'mpiStrategy: this program has loaded a library with koffi already, and MPI needs more stack. Call ' +
+        `koffi.config({ sync_stack_size: ${STACK_BYTES} }) before that.`,
       { cause },
     );
   }

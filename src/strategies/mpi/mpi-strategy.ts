@@ -1,4 +1,5 @@
 import { HighwaterError, MisconfigurationError } from '../../errors.ts';
+import { checkOptionNames } from '../../option-check.ts';
 import type { Strategy } from '../strategy.ts';
 import { type Launch, launchOf } from './launcher.ts';
 import { broadcastJson, gatherJson } from './messages.ts';
@@ -31,6 +32,7 @@ let world: MpiWorld | undefined;
  * when koffi or the library is missing.
  */
 export function mpiStrategy(options: MpiStrategyOptions = {}): Strategy {
+  checkOptionNames('mpiStrategy', options, { library: true });
   const launch = launchOf(process.env);
   if (launch === undefined) {
     throw new MisconfigurationError(

@@ -1,20 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HighwaterError } from '../../errors.ts';
+import { nextMacrotask } from '../../event-loop.ts';
 import type { NumberBuffer, Reduction } from '../strategy.ts';
 import type { Launch } from './launcher.ts';
 import { MpiLibrary } from './library.ts';
 
-/** MPI counts in 32 bits: more goes in pieces of so many bytes. */
-const PIECE_BYTES = 2 ** 30;
+/**
+ * More goes in pieces of so many bytes, with a turn of the event loop between them: large enough for a thousand
+ * ranks not to wait for each other's answers, and less than the 32 bits in which MPI counts.
+ */
+const PIECE_BYTES = 2 ** 28;
 
-/** `MPI_THREAD_SERIALIZED`: calls come from several threads, never two at a time. */
-const THREAD_SERIALIZED = 2;
+/** `MPI_THREAD_FUNNELED`: the process has several threads, and all calls come from one. */
+const THREAD_FUNNELED = 1;
+
+/** For so long a rank that waits does nothing else: the others come to the same place at about the same time. */
+const EXPECTING_MS = 0.1;
+
+/** A rank that waits for longer looks only each millisecond whether the others are there, and leaves them its core. */
+const SPINNING_MS = 2;
 
 const ROOT = 0;
 
 /** All ranks of a job, from `MPI_Init` to `MPI_Finalize`. There is at most one in a process. */
 export class MpiWorld {
   readonly #library: MpiLibrary;
-  /** The call that was queued last. */
+  /** Room for a handle, which is an integer or a pointer, and for the answer whether it is done. */
+  readonly #request = new BigInt64Array(1);
+  readonly #isDone = new Int32Array(1);
+  /** What was queued last. */
   #tail: Promise<unknown> = Promise.resolve();
 
   private constructor(library: MpiLibrary) {
@@ -28,12 +42,12 @@ export class MpiWorld {
   static async join(launch: Launch, libraryPath: string | undefined): Promise<MpiWorld> {
     const library = await MpiLibrary.load(launch.flavour, libraryPath);
     const { commWorld, errorsReturn } = library.handles;
-    const [provided, rank, size] = [[0], [0], [0]];
-    // Not on a thread of its own: whoever calls MPI_Init is its main thread.
-    library.callNow('Init_thread', null, null, THREAD_SERIALIZED, provided);
-    library.callNow('Comm_set_errhandler', commWorld, errorsReturn);
-    library.callNow('Comm_rank', commWorld, rank);
-    library.callNow('Comm_size', commWorld, size);
+    const [rank, size] = [[0], [0]];
+    // A library without threads grants less, which does for calls from one.
+    library.call('Init_thread', null, null, THREAD_FUNNELED, [0]);
+    library.call('Comm_set_errhandler', commWorld, errorsReturn);
+    library.call('Comm_rank', commWorld, rank);
+    library.call('Comm_size', commWorld, size);
     if (rank[0] !== launch.rank || size[0] !== launch.worldSize) {
       throw new HighwaterError(
         'STRATEGY_FAILED',
@@ -42,27 +56,21 @@ export class MpiWorld {
         { details: { launch, rank: rank[0], size: size[0] } },
       );
     }
-    if ((provided[0] ?? 0) < THREAD_SERIALIZED) {
-      throw new HighwaterError(
-        'STRATEGY_FAILED',
-        `This ${launch.flavour} was built without threads (level ${provided[0]}): MPI_THREAD_SERIALIZED is needed.`,
-      );
-    }
     return new MpiWorld(library);
   }
 
   async barrier(): Promise<void> {
-    await this.#next(() => this.#library.call('Barrier', this.#library.handles.commWorld));
+    await this.#together(() => undefined);
   }
 
   /** Fills bytes with those of rank 0. */
   async broadcast(bytes: Uint8Array): Promise<void> {
     const { byte, commWorld } = this.#library.handles;
-    await this.#next(async () => {
-      for (const piece of pieces(bytes)) {
-        await this.#library.call('Bcast', piece, piece.length, byte, ROOT, commWorld);
-      }
-    });
+    await this.#together(() =>
+      inPieces(bytes, (piece) =>
+        this.#library.call('Bcast', piece, piece.length, byte, ROOT, commWorld),
+      ),
+    );
   }
 
   /** Reduces numbers in place. */
@@ -70,43 +78,65 @@ export class MpiWorld {
     const { inPlace, float, double, commWorld } = this.#library.handles;
     const type = values instanceof Float32Array ? float : double;
     const operation = this.#library.handles[how];
-    await this.#next(async () => {
-      for (const piece of pieces(values)) {
-        const { length } = piece;
-        await this.#library.call('Allreduce', inPlace, piece, length, type, operation, commWorld);
-      }
-    });
+    await this.#together(() =>
+      inPieces(values, (piece) =>
+        this.#library.call('Allreduce', inPlace, piece, piece.length, type, operation, commWorld),
+      ),
+    );
   }
 
   /** Fills a buffer that has one part of equal size for each rank; this rank's own is there already. */
   async gather(parts: Uint8Array, partBytes: number): Promise<void> {
     const { inPlace, byte, commWorld } = this.#library.handles;
-    await this.#next(() =>
+    await this.#together(() =>
       this.#library.call('Allgather', inPlace, 0, byte, parts, partBytes, byte, commWorld),
     );
   }
 
   /** Leaves, once every other rank leaves. */
   async leave(): Promise<void> {
-    await this.#next(() => this.#library.call('Finalize'));
+    await this.#together(() => this.#library.call('Finalize'));
   }
 
   /** Ends all ranks, whatever else is going on. */
   abort(exitCode: number): void {
-    this.#library.callNow('Abort', this.#library.handles.commWorld, exitCode);
+    this.#library.call('Abort', this.#library.handles.commWorld, exitCode);
   }
 
-  /** One call after the other, also when one fails. */
-  #next<T>(call: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(call, call);
+  /** Does one thing after the other, also when one fails. */
+  #together(action: () => void | Promise<void>): Promise<void> {
+    const next = (): Promise<void> => this.#onceAllAreHere(action);
+    const result = this.#tail.then(next, next);
     this.#tail = result.catch(() => undefined);
     return result;
   }
+
+  /**
+   * While a rank waits for the others its event loop turns: saves go on and signals arrive. What MPI then does at once
+   * takes no longer than the data takes to cross.
+   */
+  async #onceAllAreHere(action: () => void | Promise<void>): Promise<void> {
+    const { commWorld, statusIgnore } = this.#library.handles;
+    const [request, isDone] = [this.#request, this.#isDone];
+    this.#library.call('Ibarrier', commWorld, request);
+    const began = performance.now();
+    for (;;) {
+      this.#library.call('Test', request, isDone, statusIgnore);
+      if (isDone[0] !== 0) return await action();
+      const waitedMs = performance.now() - began;
+      if (waitedMs > EXPECTING_MS) await (waitedMs < SPINNING_MS ? nextMacrotask() : sleep(1));
+    }
+  }
 }
 
-function* pieces<Buffer extends Uint8Array | NumberBuffer>(buffer: Buffer): Iterable<Buffer> {
+/** A turn of the event loop between two pieces. */
+async function inPieces<Buffer extends Uint8Array | NumberBuffer>(
+  buffer: Buffer,
+  each: (piece: Buffer) => void,
+): Promise<void> {
   const step = PIECE_BYTES / buffer.BYTES_PER_ELEMENT;
   for (let at = 0; at < buffer.length; at += step) {
-    yield buffer.subarray(at, at + step) as Buffer;
+    if (at > 0) await nextMacrotask();
+    each(buffer.subarray(at, at + step) as Buffer);
   }
 }

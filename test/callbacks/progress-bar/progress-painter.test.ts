@@ -115,7 +115,7 @@ describe.each([
 
   it("writes a line at every epoch's end", () => {
     const painter = painterOn(stream, env);
-    painter.endEpoch(viewAt(1));
+    painter.endEpoch({ ...viewAt(1), saving: true });
     painter.endEpoch(viewAt(2));
     painter.end(viewAt(2));
     expect(written).toEqual([`${lineAt(1)}\n`, `${lineAt(2)}\n`]);

@@ -1,12 +1,21 @@
 import { Callback, type LayersModel } from '@tensorflow/tfjs-layers';
 import { type FormatNameOptions, ModelCheckpoint } from '../../../callbacks/model-checkpoint.ts';
-import type { ModelCheckpointOptions } from '../../../checkpoint/options.ts';
+import {
+  MODEL_CHECKPOINT_NAMES,
+  type ModelCheckpointOptions,
+} from '../../../checkpoint/options.ts';
 import type { JsonObject } from '../../../format/json.ts';
-import type { ForeignRunOptions } from '../../../trainer/foreign-run.ts';
+import { checkOptionNames, type OptionNames } from '../../../option-check.ts';
+import { FOREIGN_RUN_NAMES, type ForeignRunOptions } from '../../../trainer/foreign-run.ts';
 import { type FitMember, type FitParams, FitSession } from './fit-session.ts';
 
 /** What {@link modelCheckpoint} takes: the options of `ModelCheckpoint`, where to save, and where messages go. */
 export type FitCheckpointOptions = ModelCheckpointOptions & ForeignRunOptions;
+
+const NAMES: OptionNames<FitCheckpointOptions> = {
+  ...MODEL_CHECKPOINT_NAMES,
+  ...FOREIGN_RUN_NAMES,
+};
 
 /** A callback for `model.fit` and `fitDataset`; made by {@link modelCheckpoint}. */
 export class FitCheckpoint extends Callback implements FitMember {
@@ -15,8 +24,10 @@ export class FitCheckpoint extends Callback implements FitMember {
   readonly options: ForeignRunOptions;
   #session: FitSession | undefined;
 
-  constructor({ storage, console, ...options }: FitCheckpointOptions) {
+  constructor(given: FitCheckpointOptions) {
     super();
+    checkOptionNames('modelCheckpoint', given, NAMES);
+    const { storage, console, ...options } = given;
     this.checkpoint = new ModelCheckpoint(options);
     this.options = {
       ...(storage === undefined ? {} : { storage }),

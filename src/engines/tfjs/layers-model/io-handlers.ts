@@ -3,9 +3,14 @@ import { loadLayersModel } from '@tensorflow/tfjs-layers';
 import { CheckpointFileError, MisconfigurationError } from '../../../errors.ts';
 import type { DType } from '../../../format/dtype.ts';
 import type { JsonObject } from '../../../format/json.ts';
+import { checkOptionNames } from '../../../option-check.ts';
 import { placeOf } from '../../../place.ts';
 import type { Storage } from '../../../storages/storage.ts';
-import { ForeignRun, type ForeignRunOptions } from '../../../trainer/foreign-run.ts';
+import {
+  FOREIGN_RUN_NAMES,
+  ForeignRun,
+  type ForeignRunOptions,
+} from '../../../trainer/foreign-run.ts';
 import { openCheckpoint } from '../../../trainer/load-weights.ts';
 import type { Architecture } from './architecture.ts';
 import { ModelState } from './model-state.ts';
@@ -31,6 +36,7 @@ const TFJS_DTYPES: Partial<Record<DType, 'float32' | 'int32' | 'bool'>> = {
  * model, HighwaterError (`CHECKPOINT_NOT_FOUND`).
  */
 export function fromCheckpoint(path: string, options: HandlerOptions = {}): tf.io.IOHandler {
+  checkOptionNames('fromCheckpoint', options, { storage: true });
   return {
     async load(): Promise<tf.io.ModelArtifacts> {
       const reader = await openCheckpoint(path, options);
@@ -67,6 +73,7 @@ export function fromCheckpoint(path: string, options: HandlerOptions = {}): tf.i
  * no optimizer; atomic and durable, and what was at the path is replaced.
  */
 export function toCheckpoint(path: string, options: ForeignRunOptions = {}): tf.io.IOHandler {
+  checkOptionNames('toCheckpoint', options, FOREIGN_RUN_NAMES);
   return {
     async save(artifacts: tf.io.ModelArtifacts): Promise<tf.io.SaveResult> {
       const model = await loadLayersModel(tf.io.fromMemory(artifacts));
@@ -99,6 +106,7 @@ export function toCheckpoint(path: string, options: ForeignRunOptions = {}): tf.
  * @throws (on loading) StorageError (`STORAGE_NOTFOUND`), MisconfigurationError for what is no layers model.
  */
 export function fromModelJson(path: string, options: HandlerOptions = {}): tf.io.IOHandler {
+  checkOptionNames('fromModelJson', options, { storage: true });
   return {
     async load(): Promise<tf.io.ModelArtifacts> {
       const { storage, path: file } = await placeOf(path, options);

@@ -1,7 +1,9 @@
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { CheckpointFileError, MisconfigurationError } from '../../../errors.ts';
+import { checkOptionNames } from '../../../option-check.ts';
 import {
   type CheckpointPlace,
+  FOREIGN_RUN_NAMES,
   type ForeignRunOptions,
   findState,
   loadState,
@@ -35,6 +37,7 @@ export async function restore(
   from?: CheckpointPlace,
   options: ForeignRunOptions = {},
 ): Promise<number> {
+  checkOptionNames('restore', options, FOREIGN_RUN_NAMES);
   const state = new ModelState(model);
   if (state.optimizer === undefined) {
     throw new MisconfigurationError(
