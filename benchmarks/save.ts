@@ -10,6 +10,7 @@ import { ModelCheckpoint, Trainer } from 'highwater';
 import { type Backend, useBackend } from './support/backend.ts';
 import { BigModel, sideFor, TENSORS } from './support/big-model.ts';
 import { makeFolder } from './support/folder.ts';
+import { mainThreadMs } from './support/main-thread.ts';
 import { median, note, report, round, roundsWanted } from './support/measure.ts';
 import { startTfjs } from './support/tfjs.ts';
 import { startTorch } from './support/torch.ts';
@@ -87,12 +88,13 @@ async function benchmark(
   }
 
   async function oneRound(): Promise<Round> {
-    const before = performance.eventLoopUtilization();
-    const began = performance.now();
-    await checkpoint.saveCheckpoint(trainer);
-    const sync = performance.now() - began;
-    await checkpoint.flush();
-    const { active: mainThread } = performance.eventLoopUtilization(before);
+    let sync = Number.NaN;
+    const mainThread = await mainThreadMs(async () => {
+      const began = performance.now();
+      await checkpoint.saveCheckpoint(trainer);
+      sync = performance.now() - began;
+      await checkpoint.flush();
+    });
     // Removing what is not kept any more comes after it, here and for the peers.
     const { bytes = Number.NaN, writeMs = Number.NaN } = checkpoint.lastSave ?? {};
     const durable = sync + writeMs;

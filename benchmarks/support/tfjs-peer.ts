@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { type Backend, useBackend } from './backend.ts';
 import { bigModel } from './big-model.ts';
+import { mainThreadMs } from './main-thread.ts';
 
 let model: LayersModel;
 for await (const line of createInterface({ input: process.stdin })) {
@@ -27,13 +28,6 @@ async function milliseconds(command: string | undefined, path: string): Promise<
   const began = performance.now();
   writePlainly(path, arrays);
   return performance.now() - began;
-}
-
-/** How long the main thread is busy until the work is done. */
-async function mainThreadMs(work: () => Promise<unknown>): Promise<number> {
-  const before = performance.eventLoopUtilization();
-  await work();
-  return performance.eventLoopUtilization(before).active;
 }
 
 /** Where tfjs saves to in Node. Source: tfjs-node 4.22, `io/file_system.ts`. */

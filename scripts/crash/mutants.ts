@@ -25,6 +25,7 @@ const order = 'test/storages/local-order.test.ts';
 const writers = 'test/crash/two-writers.test.ts';
 const faults = 'test/crash/faults.test.ts';
 const flushes = 'test/storages/local-flushes.test.ts';
+const contract = 'test/storages/local.test.ts';
 const logged = 'test/loggers/durable-file.test.ts';
 
 const publishing = `    const bytes = await this.#publish(pending, this.#checksum);`;
@@ -57,8 +58,22 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the name of a new file is not flushed',
     file: writer,
-    find: 'await Promise.all([fs.syncFolder(dirname(path)), hasTwoNames && removeTemporary()]);',
-    replace: 'if (hasTwoNames) await removeTemporary();',
+    find: '.map((folder) => fs.syncFolder(folder));',
+    replace: '.map(async () => {});',
+  },
+  {
+    name: 'the folder of a further name of a new file is not flushed',
+    file: writer,
+    find: 'if (isGiven) changed.add(folder);',
+    replace: '',
+    test: order,
+  },
+  {
+    name: 'a further name stays when the file is given up',
+    file: writer,
+    find: 'if (isGiven && !replace) added.push(to);',
+    replace: '',
+    test: contract,
   },
   {
     name: 'a new file takes a name that another process has',
@@ -199,18 +214,18 @@ ${publishing}`,
   {
     name: 'a link is made before the file that it leads to',
     file: publish,
-    find: '  for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {',
+    find: '  while (missing.length > 0) {',
     replace: `  for (const name of names) {
     if (name.linkTo === undefined) continue;
     await storage.symlink(name.linkTo, name.path, { replace: true });
     published.add(name.path);
   }
-  for (const name of names.filter(({ linkTo }) => linkTo === undefined)) {`,
+  while (missing.length > 0) {`,
   },
   {
     name: 'what another process has published is replaced',
     file: publish,
-    find: 'name.replaces || published.has(name.path);',
+    find: 'replaces || published.has(path);',
     replace: 'true;',
     workloads: ['two-processes'],
   },
@@ -346,11 +361,6 @@ export const exempt: readonly {
   readonly find: string;
   readonly because: string;
 }[] = [
-  {
-    file: writer,
-    find: 'await Promise.all([computing, file.datasync()])',
-    because: 'a head start while checksums are computed: publishing flushes again',
-  },
   {
     file: 'src/storages/local/sweep.ts',
     find: 'await fs.syncFolder(folder)',

@@ -79,13 +79,9 @@ export async function averageCheckpoints(
     engine,
     averageOf: readers.map((reader) => lastPart(reader.path)),
   };
-  const sizeBytes = await writeCheckpoint(
-    storage,
-    path,
-    { document, tensors },
-    options.replace ?? false,
-    await fastestChecksum(),
-  );
+  const name = { path, replace: options.replace ?? false };
+  const checksum = await fastestChecksum();
+  const sizeBytes = await writeCheckpoint(storage, name, { document, tensors }, checksum);
   return { path, sizeBytes, tensors: tensors.length };
 }
 

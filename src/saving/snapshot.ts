@@ -1,12 +1,11 @@
 import type { EngineState, StateEntry } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
+import { type Retained, retained } from './retained.ts';
 import type { ExtraTensor } from './user-values.ts';
 import type { ReadableTensor } from './write-checkpoint.ts';
 
 /** One tensor of a snapshot; its bytes are read when they are written. */
-export interface SnapshotTensor extends ReadableTensor {
-  release(): void;
-}
+export type SnapshotTensor = ReadableTensor & Retained;
 
 /**
  * Everything a checkpoint holds, by reference, as it was at one hook. Training goes on while it is
@@ -35,15 +34,7 @@ export function takeSnapshot(
       ? engine.state()
       : [...[...engine.state()].filter(({ group }) => group !== 'gradient'), ...gradients];
   for (const { group, name, dtype, shape, handle } of state) {
-    const owned = engine.retain(handle);
-    tensors.push({
-      group,
-      name,
-      dtype,
-      shape,
-      read: () => engine.read(owned),
-      release: () => engine.release(owned),
-    });
+    tensors.push({ group, name, dtype, shape, ...retained(engine, handle) });
   }
   tensors.push(...extras);
   return {

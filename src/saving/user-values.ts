@@ -1,6 +1,7 @@
 import type { EngineTensors } from '../engines/engine.ts';
 import { arrayOf, type DType, dtypeOf } from '../format/dtype.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../format/json.ts';
+import { type Retained, retained } from './retained.ts';
 import type { ReadableTensor } from './write-checkpoint.ts';
 
 /** A tensor outside any engine: what an engine's tensor comes back as from a checkpoint's own values. */
@@ -11,9 +12,7 @@ export interface HostTensor {
 }
 
 /** A tensor that a user hook put into a checkpoint. */
-export interface ExtraTensor extends ReadableTensor {
-  release(): void;
-}
+export type ExtraTensor = ReadableTensor & Retained;
 
 /**
  * Takes typed arrays and the engine's tensors out of nested values, leaving references, so that the rest
@@ -35,13 +34,7 @@ export function extractTensors(
     if (typeof value !== 'object' || value === null) return value as JsonValue;
     if (engine.isTensor(value)) {
       const { dtype, shape } = engine.describe(value);
-      const owned = engine.retain(value);
-      return refer({
-        dtype,
-        shape,
-        read: () => engine.read(owned),
-        release: () => engine.release(owned),
-      });
+      return refer({ dtype, shape, ...retained(engine, value) });
     }
     if (ArrayBuffer.isView(value)) {
       const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();

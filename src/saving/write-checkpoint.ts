@@ -1,14 +1,17 @@
 import { nextMacrotask } from '../event-loop.ts';
 import { type CheckpointTensor, type FilePlan, planFile } from '../format/checkpoint-file.ts';
 import type { JsonObject } from '../format/json.ts';
-import type { Storage, StorageWriter } from '../storages/storage.ts';
+import type { ByteRange, Storage, StorageWriter } from '../storages/storage.ts';
 import type { Checksum } from './checksum.ts';
 import { writeFile } from './write-file.ts';
+import { type Part, writeParts } from './write-parts.ts';
 
 /** A tensor whose bytes are read when they are written. */
 export interface ReadableTensor extends CheckpointTensor {
   /** All its bytes, little-endian. They are not written to, and not kept once they are in the file. */
   read(): Promise<Uint8Array>;
+  /** The same at once and where they lie, if that can be: see `EngineTensors.view`. */
+  view?(): Uint8Array | undefined;
   /** The same in pieces, where it is too large to be held at once. */
   pieces?(): AsyncIterable<Uint8Array>;
 }
@@ -22,32 +25,43 @@ export interface CheckpointFile {
 /** Up to this size all is written in one call: the checksums take this thread about a millisecond. */
 const SMALL_BYTES = 4 * 1024 * 1024;
 
-/** How many bytes are read from the engine before they are written: bounds memory, keeps writes large. */
-const BATCH_BYTES = 256 * 1024 * 1024;
+/**
+ * How many bytes are written by one call: few enough that flushing, which begins with the first of them, has something
+ * to do early, and that an engine which copies needs little memory; enough that calls are few.
+ */
+const BATCH_BYTES = 128 * 1024 * 1024;
 
 /** How long reading may hold up this thread before others get a turn. */
 const TURN_MS = 4;
+
+/** A name for a file. */
+export interface NewName {
+  readonly path: string;
+  /** Whether it may stand for something else already. */
+  readonly replace: boolean;
+}
 
 /**
  * Writes a checkpoint and publishes it: when this resolves it is whole, durable and has its name. What was
  * written is removed when anything fails.
  *
+ * @param giveNames called when all is written, to give it further names that are durable with the first.
  * @returns its size in bytes.
  * @throws StorageError `Conflict` when `replace` is false and the name is taken.
  */
 export async function writeCheckpoint(
   storage: Storage,
-  path: string,
+  { path, replace }: NewName,
   { document, tensors }: CheckpointFile,
-  replace: boolean,
   checksum: Checksum,
+  giveNames?: (writer: StorageWriter) => Promise<void>,
 ): Promise<number> {
   const plan = planFile(document, tensors);
-  const ordered = plan.order.map((index) => tensors[index] as ReadableTensor);
   const { sizeBytes } = plan;
   await writeFile(storage, path, { sizeBytes, replace }, async (writer) => {
-    if (sizeBytes <= SMALL_BYTES) await writeAtOnce(writer, plan, ordered, checksum);
-    else await writeInBatches(writer, plan, ordered, checksum);
+    if (sizeBytes <= SMALL_BYTES) await writeAtOnce(writer, plan, tensors, checksum);
+    else await writeInBatches(writer, plan, tensors, checksum);
+    await giveNames?.(writer);
   });
   return sizeBytes;
 }
@@ -58,9 +72,13 @@ async function writeAtOnce(
   tensors: readonly ReadableTensor[],
   checksum: Checksum,
 ): Promise<void> {
-  const bytes: Uint8Array[] = [];
-  for (const tensor of tensors) bytes.push(await tensor.read());
-  await writer.write([plan.header(bytes.map((view) => checksum(view))), ...bytes]);
+  const parts: Part[] = [];
+  for (const [i, range] of plan.ranges.entries()) {
+    const tensor = tensors[plan.order[i]!]!;
+    parts.push(viewPart(tensor, range) ?? partOf(range.offset, await tensor.read()));
+  }
+  const header = plan.header(parts.map((part) => checksum(part.bytes())));
+  await writeParts(writer, [partOf(0, header), ...parts]);
 }
 
 /** The checksums are known last: the header keeps a place for them, and is written over. */
@@ -70,28 +88,58 @@ async function writeInBatches(
   tensors: readonly ReadableTensor[],
   checksum: Checksum,
 ): Promise<void> {
-  const computed: number[] = [];
-  let batch: Uint8Array[] = [plan.header()];
+  const checksums: (readonly number[] | Promise<readonly number[]>)[] = [];
+  let batch: Part[] = [partOf(0, plan.header())];
   let batchBytes = 0;
+  let complete: ByteRange[] = [];
   let turnBegan = performance.now();
-  for (const tensor of tensors) {
+
+  async function writeBatch(): Promise<void> {
+    await writeParts(writer, batch);
+    const computing = writer.checksums?.(complete);
+    // Awaited at the end, unless something else fails before.
+    computing?.catch(() => {});
+    if (computing !== undefined) checksums.push(computing);
+    [batch, batchBytes, complete, turnBegan] = [[], 0, [], performance.now()];
+  }
+
+  for (const [i, range] of plan.ranges.entries()) {
+    const tensor = tensors[plan.order[i]!]!;
+    const whole = viewPart(tensor, range);
     let soFar = 0;
-    for await (const bytes of tensor.pieces?.() ?? [await tensor.read()]) {
-      if (writer.checksums === undefined) soFar = checksum(bytes, soFar);
-      batch.push(bytes);
-      batchBytes += bytes.length;
+    for await (const part of whole === undefined ? partsRead(tensor, range) : [whole]) {
       if (batchBytes >= BATCH_BYTES) {
-        await writer.write(batch);
-        batch = [];
-        batchBytes = 0;
-        turnBegan = performance.now();
+        await writeBatch();
       } else if (performance.now() - turnBegan > TURN_MS) {
         await nextMacrotask();
         turnBegan = performance.now();
       }
+      if (writer.checksums === undefined) soFar = checksum(part.bytes(), soFar);
+      batch.push(part);
+      batchBytes += part.length;
     }
-    computed.push(soFar);
+    complete.push(range);
+    if (writer.checksums === undefined) checksums.push([soFar]);
   }
-  if (batch.length > 0) await writer.write(batch);
-  await writer.patch(0, plan.header((await writer.checksums?.(plan.ranges)) ?? computed));
+  await writeBatch();
+  await writer.patch(0, plan.header((await Promise.all(checksums)).flat()));
+}
+
+function partOf(offset: number, bytes: Uint8Array): Part {
+  return { offset, length: bytes.byteLength, bytes: () => bytes };
+}
+
+/** A tensor where it lies; undefined when it must be read. */
+function viewPart(tensor: ReadableTensor, range: ByteRange): Part | undefined {
+  const view = tensor.view?.();
+  return view && { ...range, bytes: () => tensor.view?.() ?? view };
+}
+
+/** What is read of a tensor: one part, unless it is too large. */
+async function* partsRead(tensor: ReadableTensor, { offset }: ByteRange): AsyncGenerator<Part> {
+  let at = offset;
+  for await (const bytes of tensor.pieces?.() ?? [await tensor.read()]) {
+    yield partOf(at, bytes);
+    at += bytes.byteLength;
+  }
 }

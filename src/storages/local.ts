@@ -5,7 +5,7 @@ import { entriesOf, entryAt } from './local/entries.ts';
 import { attempting, codeOf, storageFault } from './local/fault.ts';
 import { type FileSystem, nodeFileSystem } from './local/file-system.ts';
 import { durableFolders, tryFolder } from './local/folders.ts';
-import { addName, moveName, replaceBy } from './local/naming.ts';
+import { giveName, moveName, replaceBy } from './local/naming.ts';
 import { readBytes, readParts } from './local/read.ts';
 import { sweepFolder } from './local/sweep.ts';
 import { localWriter } from './local/writer.ts';
@@ -32,6 +32,7 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
   checkOptionNames('localFiles', options, { fs: true });
   const fs = options.fs ?? nodeFileSystem;
   const folders = durableFolders(fs);
+  const wholeFiles = new Set<string>();
 
   /** Makes the folder of `path`, lets `work` give or take a name in it, and flushes it. */
   function naming<T>(action: string, path: string, work: () => Promise<T>): Promise<T> {
@@ -49,7 +50,7 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
 
     writer(path, { sizeBytes } = {}) {
       return attempting(fs, { action: 'write', path, wantedBytes: sizeBytes }, () =>
-        folders.within(dirname(path), () => localWriter(fs, path, sizeBytes)),
+        folders.within(dirname(path), () => localWriter({ fs, folders }, path, sizeBytes)),
       );
     },
     read(path, range) {
@@ -69,11 +70,7 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
       }
     },
     link(from, to, { replace }) {
-      return naming(`give ${from} the name`, to, () =>
-        replace
-          ? replaceBy(fs, to, (temporary) => addName(fs, from, temporary))
-          : addName(fs, from, to),
-      );
+      return naming(`give ${from} the name`, to, () => giveName(fs, from, to, { replace }));
     },
     symlink(target, path, { replace }) {
       const way = isAbsolute(target) ? relative(dirname(path), target) : target;
@@ -104,7 +101,7 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
     },
     append(path, text) {
       return attempting(fs, { action: 'append to', path }, () =>
-        folders.within(dirname(path), () => appendText(fs, path, text)),
+        folders.within(dirname(path), () => appendText(fs, path, text, wholeFiles)),
       );
     },
     prepare(folder) {

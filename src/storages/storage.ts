@@ -27,7 +27,10 @@ export interface ByteRange {
  * what was written: the writer is spent, and aborting it does nothing more.
  */
 export interface StorageWriter {
-  /** Appends the views in order. They must not change until this resolves. */
+  /**
+   * Appends the views in order. They must not change until this resolves, but views of memory that moves may be
+   * detached any time after the call: whatever is then written in their places, all other bytes are in theirs.
+   */
   write(views: readonly Uint8Array[]): Promise<void>;
   /**
    * Writes over bytes that were already written, from `offset` (for checksums that are known late).
@@ -35,10 +38,20 @@ export interface StorageWriter {
    */
   patch(offset: number, bytes: Uint8Array): Promise<void>;
   /**
-   * The CRC-32 of each range of what has been written, worked out without holding up this thread. Absent
-   * where a storage has no such way: the caller computes them from the bytes it writes.
+   * The CRC-32 of each range of what has been written, worked out without holding up this thread. More may be
+   * written meanwhile, and more asked. Absent where a storage has no such way: the caller computes them from the
+   * bytes it writes.
    */
   checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
+  /**
+   * Gives the file a further name, beside the one that it is published under. The name stands for the whole file at
+   * once, and is durable when {@link publish} resolves; from here on the writer takes no more bytes. With `replace`,
+   * the name stands for either the old or the new file at every instant; without, {@link abort} takes it back.
+   *
+   * @returns false when this storage has no cheap second names: the caller writes another file.
+   * @throws StorageError `Conflict` as {@link publish}, with the path of the name; the writer can still be published.
+   */
+  link(path: string, options: { readonly replace: boolean }): Promise<boolean>;
   /**
    * Makes the file visible under its name, whole and at once, and durable: when this resolves the file
    * survives `kill -9` and a power cut.
@@ -133,8 +146,8 @@ export interface Storage {
    */
   rename(from: string, to: string): Promise<void>;
   /**
-   * Appends whole lines to a file, making it when there is none. A last line that has no line feed (a
-   * crash cut it) gets one first. For a journal: the text survives the process, but a power cut may
+   * Appends whole lines to a file, making it when there is none. Where this storage has not appended yet, a last line
+   * that has no line feed (a crash cut it) gets one first. For a journal: the text survives the process, but a power cut may
    * take the last lines.
    */
   append(path: string, text: string): Promise<void>;

@@ -134,8 +134,14 @@ it('a hook that a crash cut short is finished on resume: names made, what was to
   const storage = memoryFiles();
   const crashing: Storage = {
     ...storage,
-    link: (from, to, how) =>
-      from === '/c/step=3.ckpt' ? new Promise<boolean>(() => {}) : storage.link(from, to, how),
+    async writer(path, how) {
+      const writer = await storage.writer(path, how);
+      const isNamed = async (): Promise<boolean> =>
+        (await storage.stat('/c/step=3.ckpt')) !== undefined;
+      const publish: typeof writer.publish = async (given) =>
+        (await isNamed()) ? await new Promise<void>(() => {}) : await writer.publish(given);
+      return { ...writer, publish };
+    },
   };
   void train(crashing, options);
   while ((await storage.stat('/c/step=3.ckpt')) === undefined) {
@@ -153,7 +159,12 @@ it('a hook that a crash cut short is finished on resume: names made, what was to
 });
 
 it('where no file can have a second name, the name that is missing is a copy', async () => {
-  const storage: Storage = { ...memoryFiles(), link: async () => false };
+  const files = memoryFiles();
+  const storage: Storage = {
+    ...files,
+    link: async () => false,
+    writer: async (path) => ({ ...(await files.writer(path)), link: async () => false }),
+  };
   const options = { filename: '{step}', saveLast: true } as const;
   await train(storage, options);
   await storage.remove('/c/last.ckpt');
@@ -211,8 +222,14 @@ describe("with onSaveError: 'warn'", () => {
       Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`));
     return {
       ...storage,
-      writer: (path) => (paths.includes(path) ? full(path) : storage.writer(path)),
-      link: (from, to, how) => (paths.includes(to) ? full(to) : storage.link(from, to, how)),
+      async writer(path) {
+        if (paths.includes(path)) return await full(path);
+        const writer = await storage.writer(path);
+        return {
+          ...writer,
+          link: (to, how) => (paths.includes(to) ? full(to) : writer.link(to, how)),
+        };
+      },
     };
   }
 

@@ -50,6 +50,25 @@ it('flushes the bytes before they get a name, and then the name', async () => {
   );
 });
 
+it('flushes further names of a new file with the first, once for each folder', async () => {
+  const effects = await effectsOf(async (storage, root) => {
+    await storage.prepare(`${root}/sub`);
+    const writer = await storage.writer(`${root}/last`);
+    await writer.write([bytes]);
+    for (const name of ['a', 'sub/b']) await writer.link(`${root}/${name}`, { replace: false });
+    await writer.publish({ replace: true });
+  });
+  expect(effects.slice(effects.indexOf('datasync T'))).toEqual([
+    'datasync T',
+    'close T',
+    'link T a',
+    'link T sub/b',
+    'rename T last',
+    'syncFolder .',
+    'syncFolder sub',
+  ]);
+});
+
 it('flushes every other change of names too', async () => {
   const link = (replace: boolean) =>
     effectsOf((storage, root) => storage.link(`${root}/old`, `${root}/b`, { replace }));

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { EngineTensors, StateEntry } from '../engine.ts';
 import type { LoadPlan, TensorPlace } from '../load-plan.ts';
 import type { NamedWeight } from './named-weights.ts';
-import { alias, assignBytes, bytesOf, formatOf } from './tensors.ts';
+import { alias, assignBytes, bytesOf, formatOf, viewOf } from './tensors.ts';
 
 /** What every engine on tfjs does with its tensors. */
 export class TensorAccess implements EngineTensors {
@@ -20,6 +20,9 @@ export class TensorAccess implements EngineTensors {
   }
   async read(handle: unknown): Promise<Uint8Array> {
     return await bytesOf(handle as tf.Tensor);
+  }
+  view(handle: unknown): Uint8Array | undefined {
+    return viewOf(handle as tf.Tensor);
   }
   readScalar(handle: unknown): number {
     if (typeof handle === 'number') return handle;

@@ -48,8 +48,34 @@ export function alias(tensor: tf.Tensor): tf.Tensor {
 
 /** The values, little-endian. On the cpu backend these bytes are the live buffer. */
 export async function bytesOf(tensor: tf.Tensor): Promise<Uint8Array> {
+  return bytesIn(await tensor.data(), tensor);
+}
+
+/** What the wasm backend has beside the methods of every backend. */
+interface HeapBackend {
+  typedArrayFromHeap?(tensor: tf.TensorInfo): tf.TypedArray;
+}
+
+/**
+ * The values where they lie: the array that the cpu backend keeps, or a piece of WebAssembly memory. Undefined on other
+ * backends.
+ *
+ * Source: tfjs-backend-cpu 4.22, `readSync` in `backend_cpu.ts`; tfjs-backend-wasm 4.22, `backend_wasm.ts`, which looks
+ * at the inputs of its own kernels in this way.
+ */
+export function viewOf(tensor: tf.Tensor): Uint8Array | undefined {
+  const { dataId, shape, dtype } = tensor;
+  const info = tf.engine().state.tensorInfo.get(dataId);
+  const backend = info?.backend as (tf.KernelBackend & HeapBackend) | undefined;
+  if (backend !== undefined && backend === tf.findBackend('cpu')) {
+    return bytesIn(backend.readSync(dataId) as tf.TypedArray, tensor);
+  }
+  const values = backend?.typedArrayFromHeap?.({ dataId, shape, dtype });
+  return values && bytesIn(values, tensor);
+}
+
+function bytesIn(values: ArrayLike<number>, tensor: tf.Tensor): Uint8Array {
   const TypedArray = storedAs(tensor, 'A tensor').array;
-  const values: ArrayLike<number> = await tensor.data();
   // The cpu backend keeps whatever array a kernel or the user made the tensor of.
   const array = values instanceof TypedArray ? values : TypedArray.from(values);
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

@@ -179,6 +179,10 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     return await tensorAccess.read(handle);
   }
 
+  view(handle: unknown): Uint8Array | undefined {
+    return tensorAccess.view?.(handle);
+  }
+
   readScalar(handle: unknown): number | Promise<number> {
     return tensorAccess.readScalar(handle);
   }

@@ -158,14 +158,9 @@ export class TorchCheckpoint {
       ...this.#named.map(({ name, tensor }) => this.#readable('model', name, tensor)),
       ...this.#extras.map((tensor, i) => this.#readable('extra', String(i), tensor)),
     ];
-    const { document } = this;
-    return await writeCheckpoint(
-      place.storage,
-      place.path,
-      { document, tensors },
-      replace,
-      await fastestChecksum(),
-    );
+    const file = { document: this.document, tensors };
+    const name = { path: place.path, replace };
+    return await writeCheckpoint(place.storage, name, file, await fastestChecksum());
   }
 
   #readable(group: 'model' | 'extra', name: string, tensor: TorchTensor): ReadableTensor {

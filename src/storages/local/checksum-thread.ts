@@ -9,6 +9,9 @@ interface Answer {
 }
 
 interface Request {
+  readonly fd: number;
+  /** Whether it flushes the file besides. */
+  readonly flushes: boolean;
   resolve(checksums: readonly number[]): void;
   reject(error: Error): void;
 }
@@ -19,13 +22,14 @@ interface Request {
  * string, so that no bundler, loader or file layout can lose it.
  */
 const SOURCE = `
-const { readSync } = require('node:fs');
+const { fdatasync, readSync } = require('node:fs');
+const { promisify } = require('node:util');
 const { parentPort, workerData } = require('node:worker_threads');
 const { crc32 } = require(workerData.crc32Module);
 
 const piece = Buffer.allocUnsafeSlow(1 << 18);
 
-function checksumOf(fd, { offset, length }) {
+function checksumOf(fd, offset, length) {
   let checksum = 0;
   for (let done = 0; done < length; ) {
     const count = readSync(fd, piece, 0, Math.min(piece.length, length - done), offset + done);
@@ -36,9 +40,17 @@ function checksumOf(fd, { offset, length }) {
   return checksum;
 }
 
-parentPort.on('message', ({ id, fd, ranges }) => {
+async function checksumsOf(fd, ranges) {
+  const checksums = [];
+  for (let i = 0; i < ranges.length; i += 2) checksums.push(checksumOf(fd, ranges[i], ranges[i + 1]));
+  return checksums;
+}
+
+parentPort.on('message', async ({ id, fd, ranges, flushes }) => {
   try {
-    parentPort.postMessage({ id, checksums: ranges.map((range) => checksumOf(fd, range)) });
+    const flushing = flushes ? promisify(fdatasync)(fd) : undefined;
+    const [checksums] = await Promise.all([checksumsOf(fd, ranges), flushing]);
+    parentPort.postMessage({ id, checksums });
   } catch ({ message, code }) {
     parentPort.postMessage({ id, error: { message, code } });
   }
@@ -55,8 +67,9 @@ let thread: Worker | undefined;
 let lastId = 0;
 
 /**
- * The CRC-32 of ranges of an open file, worked out on a thread of its own. The thread is started when it is
- * first needed, and does not keep the process alive.
+ * The CRC-32 of ranges of an open file, worked out on a thread of its own; what has been written by now is flushed
+ * meanwhile, by one request for a file at a time. The thread is started when it is first needed, and does not keep
+ * the process alive.
  */
 export async function checksumsOf(
   fd: number,
@@ -67,11 +80,16 @@ export async function checksumsOf(
       thread ??= start();
       const id = ++lastId;
       if (waiting.size === 0) thread.ref();
-      waiting.set(id, { resolve, reject });
-      thread.postMessage({ id, fd, ranges });
+      const flushes = ![...waiting.values()].some((other) => other.flushes && other.fd === fd);
+      waiting.set(id, { fd, flushes, resolve, reject });
+      // Plain numbers, of which a copy is cheap.
+      const flat = ranges.flatMap(({ offset, length }) => [offset, length]);
+      thread.postMessage({ id, fd, ranges: flat, flushes });
     });
   } catch (cause) {
-    throw new Error(`cannot read back what was written: ${(cause as Error).message}`, { cause });
+    throw new Error(`cannot flush and read back what was written: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }
 

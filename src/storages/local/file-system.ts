@@ -40,8 +40,9 @@ export interface OpenFile {
   read(into: Uint8Array, position: number): Promise<number>;
   status(): Promise<FileStatus>;
   /**
-   * The CRC-32 of each range, read back on another thread. Absent where there is none: nothing that is
-   * written depends on it.
+   * The CRC-32 of each range, read back on another thread, which meanwhile begins to flush what has been written, so
+   * that {@link datasync} has less to do. More may be written meanwhile. Absent where there is no such thread:
+   * nothing that is written depends on it.
    */
   checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
   /** Flushes the file's bytes to the disk. */

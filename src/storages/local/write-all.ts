@@ -16,23 +16,25 @@ export interface Cursor {
 
 /**
  * Writes all views, in as few calls as the system allows, going on after short writes and
- * interruptions. `position` is where the first byte goes; undefined appends.
+ * interruptions. `position` is where the first byte goes; undefined appends. Of a view that is detached meanwhile
+ * the bytes are undefined, and all others are in their places.
  */
 export async function writeAll(
   file: OpenFile,
   views: readonly Uint8Array[],
   position: number | undefined,
 ): Promise<void> {
-  let cursor = advance(views, { view: 0, offset: 0 }, 0);
+  const sizes = views.map(({ byteLength }) => byteLength);
+  let cursor = advance(sizes, { view: 0, offset: 0 }, 0);
   let written = 0;
   for (let stalls = 0; cursor.view < views.length; ) {
     const at = position === undefined ? undefined : position + written;
-    const taken = await write(file, nextBatch(views, cursor), at);
+    const taken = await write(file, nextBatch(views, sizes, cursor), at);
     stalls = taken > 0 ? 0 : stalls + 1;
     if (stalls > MAX_STALLS) throw systemError('EAGAIN');
     if (stalls > 0) await setTimeout(stalls);
     written += taken;
-    cursor = advance(views, cursor, taken);
+    cursor = advance(sizes, cursor, taken);
   }
 }
 
@@ -46,9 +48,14 @@ async function write(file: OpenFile, views: Uint8Array[], at: number | undefined
   }
 }
 
-/** As many views from the cursor on as one call may take; none of them empty, none copied. */
+/**
+ * As many views from the cursor on as one call may take; none of them empty, none copied.
+ *
+ * @param sizes of the views when the first byte was written: one that is detached has lost its own.
+ */
 export function nextBatch(
   views: readonly Uint8Array[],
+  sizes: readonly number[],
   cursor: Cursor,
   maxViews: number = MAX_VIEWS,
   maxBytes: number = MAX_BYTES,
@@ -57,19 +64,25 @@ export function nextBatch(
   let room = maxBytes;
   for (let i = cursor.view; i < views.length && batch.length < maxViews && room > 0; i++) {
     const start = i === cursor.view ? cursor.offset : 0;
-    const part = views[i]!.subarray(start, start + room);
+    const view = views[i]!;
+    const end = Math.min(start + room, sizes[i]!);
+    const part = isDetached(view) ? new Uint8Array(end - start) : view.subarray(start, end);
     if (part.byteLength > 0) batch.push(part);
     room -= part.byteLength;
   }
   return batch;
 }
 
+function isDetached({ buffer, byteLength }: Uint8Array): boolean {
+  return byteLength === 0 && buffer.byteLength === 0;
+}
+
 /** The cursor `bytes` further on, never at the end of a view or in an empty one. */
-export function advance(views: readonly Uint8Array[], cursor: Cursor, bytes: number): Cursor {
+export function advance(sizes: readonly number[], cursor: Cursor, bytes: number): Cursor {
   let view = cursor.view;
   let offset = cursor.offset + bytes;
-  while (view < views.length && offset >= views[view]!.byteLength) {
-    offset -= views[view]!.byteLength;
+  while (view < sizes.length && offset >= sizes[view]!) {
+    offset -= sizes[view]!;
     view += 1;
   }
   return { view, offset };

@@ -3,7 +3,8 @@ import { StorageError } from '../../errors.ts';
 import type { ByteRange, StorageWriter } from '../storage.ts';
 import { kindOf, storageFault } from './fault.ts';
 import type { FileSystem } from './file-system.ts';
-import { giveNewName } from './naming.ts';
+import type { Folders } from './folders.ts';
+import { giveName, giveNewName } from './naming.ts';
 import { temporaryBeside } from './path.ts';
 import { writeAll } from './write-all.ts';
 
@@ -18,7 +19,7 @@ type Stage = 'open' | 'closed' | 'published' | 'discarded';
  * `expectedBytes` is how large it is going to be, for the message when there is no space.
  */
 export async function localWriter(
-  fs: FileSystem,
+  { fs, folders }: { readonly fs: FileSystem; readonly folders: Folders },
   path: string,
   expectedBytes = 0,
 ): Promise<StorageWriter> {
@@ -26,10 +27,23 @@ export async function localWriter(
   const file = await fs.open(temporary, 'create');
   let stage: Stage = 'open';
   let sizeBytes = 0;
+  /** Folders that have got a name of it. */
+  const changed = new Set<string>();
+  /** Names that were free, and are again when nothing comes of it. */
+  const added: string[] = [];
+  /** What has spent the writer: a call under way meanwhile fails for the same reason. */
+  let failure: StorageError | undefined;
   let working: Promise<unknown> = Promise.resolve();
+  /** Never rejects. The file stays open until nobody reads it any more. */
+  let checked: Promise<unknown> = Promise.resolve();
 
-  function doing<T>(action: string, allowed: readonly Stage[], work: () => Promise<T>): Promise<T> {
-    const result = attempt(action, allowed, work);
+  function doing<T>(
+    action: string,
+    allowed: readonly Stage[],
+    work: () => Promise<T>,
+    name = path,
+  ): Promise<T> {
+    const result = attempt(action, allowed, work, name);
     working = result;
     return result;
   }
@@ -39,24 +53,27 @@ export async function localWriter(
     action: string,
     allowed: readonly Stage[],
     work: () => Promise<T>,
+    name = path,
   ): Promise<T> {
+    if (failure !== undefined) throw failure;
     if (!allowed.includes(stage)) {
       throw new StorageError('Other', path, `Cannot ${action} ${path}: its writer is ${stage}.`);
     }
     try {
       return await work();
     } catch (cause) {
-      if (kindOf(cause) !== 'Conflict') await discard();
+      const isSpent = kindOf(cause) !== 'Conflict';
+      if (isSpent) await discard();
+      const wantedBytes = Math.max(sizeBytes, expectedBytes);
       // Made after the file has gone, so that the free space is what the next try will find.
-      throw await storageFault(
-        fs,
-        { action, path, wantedBytes: Math.max(sizeBytes, expectedBytes) },
-        cause,
-      );
+      const fault = await storageFault(fs, { action, path: name, wantedBytes }, cause);
+      if (isSpent) failure ??= fault;
+      throw fault;
     }
   }
 
   async function finish(): Promise<void> {
+    await checked;
     await file.datasync();
     stage = 'closed';
     await file.close();
@@ -66,13 +83,20 @@ export async function localWriter(
     if (stage === 'published' || stage === 'discarded') return;
     const isOpen = stage === 'open';
     stage = 'discarded';
+    await checked;
     if (isOpen) await file.close().catch(() => {});
+    for (const name of added) await removeName(name);
     await removeTemporary();
   }
 
-  /** Never rejects: what stays in spite of a second try does no harm, and is swept later. */
-  async function removeTemporary(): Promise<void> {
-    await fs.unlink(temporary).catch(() => fs.unlink(temporary).catch(() => {}));
+  /** What stays in spite of a second try is swept later. */
+  function removeTemporary(): Promise<void> {
+    return removeName(temporary);
+  }
+
+  /** Never rejects: what stays does no harm. */
+  async function removeName(name: string): Promise<void> {
+    await fs.unlink(name).catch(() => fs.unlink(name).catch(() => {}));
   }
 
   return {
@@ -93,22 +117,35 @@ export async function localWriter(
         await writeAll(file, [bytes], offset);
       });
     },
-    // Most of the flushing is done meanwhile; what is patched afterwards is flushed by `publish`.
     ...(file.checksums !== undefined && {
       checksums: (ranges: readonly ByteRange[]) =>
-        doing('write', ['open'], async () => {
-          const computing = file.checksums?.(ranges) ?? [];
-          const [checksums] = await Promise.all([computing, file.datasync()]);
-          return checksums;
+        attempt('write', ['open'], async () => {
+          const checking = file.checksums?.(ranges) ?? Promise.resolve([]);
+          checked = Promise.allSettled([checked, checking]);
+          return await checking;
         }),
     }),
+    link(to, { replace }) {
+      const work = async (): Promise<boolean> => {
+        if (stage === 'open') await finish();
+        const folder = dirname(to);
+        const isGiven = await folders.within(folder, () =>
+          giveName(fs, temporary, to, { replace }),
+        );
+        if (isGiven) changed.add(folder);
+        if (isGiven && !replace) added.push(to);
+        return isGiven;
+      };
+      return doing('publish', ['open', 'closed'], work, to);
+    },
     publish({ replace }) {
       return doing('publish', ['open', 'closed'], async () => {
         if (stage === 'open') await finish();
         if (replace) await fs.rename(temporary, path);
         const hasTwoNames = !replace && (await giveNewName(fs, temporary, path));
+        const flushes = [...changed.add(dirname(path))].map((folder) => fs.syncFolder(folder));
+        await Promise.all([...flushes, hasTwoNames && removeTemporary()]);
         stage = 'published';
-        await Promise.all([fs.syncFolder(dirname(path)), hasTwoNames && removeTemporary()]);
       });
     },
     async abort() {

@@ -1,9 +1,12 @@
 import type { StorageWriter } from '../storage.ts';
-import { fault, type Tree } from './tree.ts';
+import { type FileNode, fault, type Tree } from './tree.ts';
 
 /** Copies what it is given, as a disk does. */
 export function memoryWriter(tree: Tree, path: string): StorageWriter {
   let chunks: Uint8Array[] = [];
+  /** What all its names stand for. */
+  let node: FileNode | undefined;
+  const added: string[] = [];
   let stage: 'open' | 'closed' | 'published' | 'discarded' = 'open';
 
   function expect(...stages: (typeof stage)[]): void {
@@ -13,6 +16,13 @@ export function memoryWriter(tree: Tree, path: string): StorageWriter {
   function joinedChunks(): Uint8Array {
     if (chunks.length !== 1) chunks = [concatenated(chunks)];
     return chunks[0]!;
+  }
+
+  function give(name: string, options: { readonly replace: boolean }): void {
+    expect('open', 'closed');
+    stage = 'closed';
+    node ??= { kind: 'file', bytes: joinedChunks(), modifiedAtMs: Date.now() };
+    tree.put(name, node, options);
   }
 
   return {
@@ -30,14 +40,19 @@ export function memoryWriter(tree: Tree, path: string): StorageWriter {
       }
       written.set(bytes, offset);
     },
+    async link(name, options) {
+      give(name, options);
+      if (!options.replace) added.push(name);
+      return true;
+    },
     async publish(options) {
-      expect('open', 'closed');
-      stage = 'closed';
-      tree.put(path, { kind: 'file', bytes: joinedChunks(), modifiedAtMs: Date.now() }, options);
+      give(path, options);
       stage = 'published';
     },
     async abort() {
-      if (stage !== 'published') stage = 'discarded';
+      if (stage === 'published') return;
+      stage = 'discarded';
+      for (const name of added) tree.remove(name);
       chunks = [];
     },
   };

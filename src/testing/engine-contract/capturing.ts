@@ -23,7 +23,10 @@ export function capturingContract(check: Check): void {
       assert.ok(module.isTensor(handle));
       assert.deepEqual(module.describe(handle), { dtype, shape });
       const owned = module.retain(handle);
-      assert.equal((await module.read(owned)).length, tensorSizeBytes(dtype, shape));
+      const bytes = await module.read(owned);
+      assert.equal(bytes.length, tensorSizeBytes(dtype, shape));
+      const view = module.view?.(owned);
+      if (view !== undefined) assert.deepEqual(view, bytes, 'a view shows what is read');
       module.release(owned);
     }
   });

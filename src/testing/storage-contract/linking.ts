@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { StorageError } from '../../errors.ts';
 import { bytesOf, type Check, fails, pathsIn, publish, textOf } from './check.ts';
 
 /** Second names and symbolic links. */
@@ -28,6 +29,36 @@ export function linkingContract(check: Check): void {
     await writer.publish({ replace: true });
     assert.equal(await textOf(storage, `${root}/a`), 'old');
     assert.equal(await textOf(storage, `${root}/b`), 'new');
+  });
+  check('publishes a file under several names, or says that it cannot', async (made) => {
+    const { storage, root } = made;
+    await publish(storage, `${root}/last`, 'old');
+    await publish(storage, `${root}/other`, 'old');
+    const writer = await storage.writer(`${root}/last`);
+    await writer.write([bytesOf('new')]);
+    const [a, b] = [`${root}/a`, `${root}/sub/b`];
+    const isGiven = await writer.link(a, { replace: false });
+    if (isGiven) await fails('Conflict', () => writer.link(a, { replace: false }));
+    assert.equal(await writer.link(b, { replace: false }), isGiven);
+    assert.equal(await writer.link(`${root}/other`, { replace: true }), isGiven);
+    await assert.rejects(() => writer.write([bytesOf('more')]), StorageError);
+    await writer.publish({ replace: true });
+    assert.equal(await textOf(storage, `${root}/last`), 'new');
+    const further = [a, b, `${root}/other`];
+    if (!isGiven) return assert.equal(await textOf(storage, `${root}/other`), 'old');
+    for (const path of further) assert.equal(await textOf(storage, path), 'new');
+    await storage.remove(`${root}/last`);
+    for (const path of further) assert.equal(await textOf(storage, path), 'new');
+  });
+  check('takes new names back when the file is given up', async ({ storage, root }) => {
+    await publish(storage, `${root}/taken`, 'old');
+    const writer = await storage.writer(`${root}/taken`);
+    await writer.write([bytesOf('new')]);
+    await writer.link(`${root}/a`, { replace: false });
+    await fails('Conflict', () => writer.publish({ replace: false }));
+    await writer.abort();
+    assert.deepEqual(await pathsIn(storage, root), [`${root}/taken`]);
+    assert.equal(await textOf(storage, `${root}/taken`), 'old');
   });
   check('leaves nothing behind when both names are of one file', async ({ storage, root }) => {
     const [a, b] = [`${root}/a`, `${root}/b`];

@@ -97,6 +97,18 @@ export function writingContract(check: Check): void {
       assert.deepEqual(await pathsIn(storage, root), [`${root}/a`]);
     },
   );
+  check('keeps every byte in its place when memory moves while it is written', async (made) => {
+    const { storage, root } = made;
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const moving = (): Uint8Array => new Uint8Array(memory.buffer, 8, 1000).fill(7);
+    const writer = await storage.writer(`${root}/a`);
+    const writing = writer.write([bytesOf('abc'), moving(), bytesOf('xyz')]);
+    memory.grow(1);
+    await writing;
+    await writer.patch(3, moving());
+    await writer.publish({ replace: false });
+    assert.equal(await textOf(storage, `${root}/a`), `abc${'\u0007'.repeat(1000)}xyz`);
+  });
   check('replaces only when told to', async ({ storage, root }) => {
     const path = `${root}/a`;
     await publish(storage, path, 'old');

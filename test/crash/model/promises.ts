@@ -73,7 +73,19 @@ export class Promises {
       ...inner,
       async writer(path, options) {
         const writer = await inner.writer(path, options);
-        return { ...writer, publish: (how) => naming(path, writer.publish(how)) };
+        const further: string[] = [];
+        return {
+          ...writer,
+          async link(to, how) {
+            const isGiven = await writer.link(to, how);
+            if (isGiven) further.push(to);
+            return isGiven;
+          },
+          async publish(how) {
+            await naming(path, writer.publish(how));
+            for (const name of further) published.add(name);
+          },
+        };
       },
       link: (from, to, how) => naming(to, inner.link(from, to, how)),
       symlink: (target, path, how) => naming(path, inner.symlink(target, path, how)),
