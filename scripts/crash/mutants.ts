@@ -71,7 +71,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a further name stays when the file is given up',
     file: writer,
-    find: 'if (isGiven && !replace) added.push(to);',
+    find: 'if (isGiven) added.push(to);',
     replace: '',
     test: contract,
   },
@@ -254,9 +254,9 @@ ${publishing}`,
   {
     name: 'the temporary file of a save that failed stays',
     file: writer,
-    find: `    if (isOpen) await file.close().catch(() => {});
+    find: `    for (const name of added) await removeName(name);
     await removeTemporary();`,
-    replace: '    if (isOpen) await file.close().catch(() => {});',
+    replace: '    for (const name of added) await removeName(name);',
     test: faults,
   },
   {

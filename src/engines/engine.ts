@@ -56,9 +56,9 @@ export interface EngineTensors {
   /** The values of a retained handle, little-endian. The bytes may be the live buffer: never write to them. */
   read(handle: unknown): Promise<Uint8Array>;
   /**
-   * The same at once and without a copy: the memory in which the values lie, never to be written to. It may be detached
-   * (it has no bytes then) when the engine next needs more memory, which moves what is in it. Undefined, or absent,
-   * where that cannot be.
+   * The same at once and without a copy: the memory in which the values lie, never to be written to. They may lie
+   * elsewhere whenever the engine has worked since: then the next call shows where, or gives undefined when they can
+   * only be read; it shows the same memory as long as they have not moved. Absent where that cannot be.
    */
   view?(handle: unknown): Uint8Array | undefined;
   /** The value of a scalar tensor (or number). */

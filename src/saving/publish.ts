@@ -30,18 +30,24 @@ export async function publishContent(
   let bytes = 0;
   let missing: readonly NewName[] = names
     .filter(({ linkTo }) => linkTo === undefined)
-    .map((name) => ({ path: name.path, replace: mayReplace(name) }))
-    // Whether a name is taken shows before anything is replaced.
-    .sort((a, b) => Number(a.replace) - Number(b.replace));
+    .map((name) => ({ path: name.path, replace: mayReplace(name) }));
   while (missing.length > 0) {
-    // One that may replace something costs nothing but a `rename`.
+    // To replace something costs nothing but a `rename`. Names that must be free come before it, and go with it.
     const own = missing.find(({ replace }) => replace) ?? missing[0]!;
-    const further = missing.filter((name) => name !== own);
+    const others = missing.filter((name) => name !== own);
     const left: NewName[] = [];
-    bytes += await writeCheckpoint(storage, own, file, checksum, async (writer) => {
-      for (const name of further) if (!(await writer.link(name.path, name))) left.push(name);
+    const written = await writeCheckpoint(storage, own, file, checksum, async (writer) => {
+      for (const name of others) {
+        if (!name.replace && !(await writer.link(name.path))) left.push(name);
+      }
     });
-    for (const name of missing) if (!left.includes(name)) published.add(name.path);
+    bytes += written;
+    published.add(own.path);
+    for (const name of others) if (!name.replace && !left.includes(name)) published.add(name.path);
+    for (const name of others.filter(({ replace }) => replace)) {
+      if (await storage.link(own.path, name.path, name)) published.add(name.path);
+      else left.push(name);
+    }
     missing = left;
   }
   for (const name of names) {

@@ -4,7 +4,7 @@ import type { JsonObject } from '../format/json.ts';
 import type { ByteRange, Storage, StorageWriter } from '../storages/storage.ts';
 import type { Checksum } from './checksum.ts';
 import { writeFile } from './write-file.ts';
-import { type Part, writeParts } from './write-parts.ts';
+import { fixedPart, type Part, writeParts } from './write-parts.ts';
 
 /** A tensor whose bytes are read when they are written. */
 export interface ReadableTensor extends CheckpointTensor {
@@ -75,10 +75,11 @@ async function writeAtOnce(
   const parts: Part[] = [];
   for (const [i, range] of plan.ranges.entries()) {
     const tensor = tensors[plan.order[i]!]!;
-    parts.push(viewPart(tensor, range) ?? partOf(range.offset, await tensor.read()));
+    parts.push(viewPart(tensor, range) ?? fixedPart(range.offset, await tensor.read()));
   }
-  const header = plan.header(parts.map((part) => checksum(part.bytes())));
-  await writeParts(writer, [partOf(0, header), ...parts]);
+  const checksums: number[] = [];
+  for (const part of parts) checksums.push(checksum(part.view() ?? (await part.read())));
+  await writeParts(writer, [fixedPart(0, plan.header(checksums)), ...parts]);
 }
 
 /** The checksums are known last: the header keeps a place for them, and is written over. */
@@ -89,7 +90,7 @@ async function writeInBatches(
   checksum: Checksum,
 ): Promise<void> {
   const checksums: (readonly number[] | Promise<readonly number[]>)[] = [];
-  let batch: Part[] = [partOf(0, plan.header())];
+  let batch: Part[] = [fixedPart(0, plan.header())];
   let batchBytes = 0;
   let complete: ByteRange[] = [];
   let turnBegan = performance.now();
@@ -114,7 +115,9 @@ async function writeInBatches(
         await nextMacrotask();
         turnBegan = performance.now();
       }
-      if (writer.checksums === undefined) soFar = checksum(part.bytes(), soFar);
+      if (writer.checksums === undefined) {
+        soFar = checksum(part.view() ?? (await part.read()), soFar);
+      }
       batch.push(part);
       batchBytes += part.length;
     }
@@ -125,21 +128,17 @@ async function writeInBatches(
   await writer.patch(0, plan.header((await Promise.all(checksums)).flat()));
 }
 
-function partOf(offset: number, bytes: Uint8Array): Part {
-  return { offset, length: bytes.byteLength, bytes: () => bytes };
-}
-
 /** A tensor where it lies; undefined when it must be read. */
 function viewPart(tensor: ReadableTensor, range: ByteRange): Part | undefined {
-  const view = tensor.view?.();
-  return view && { ...range, bytes: () => tensor.view?.() ?? view };
+  if (tensor.view?.() === undefined) return undefined;
+  return { ...range, view: () => tensor.view?.(), read: () => tensor.read() };
 }
 
 /** What is read of a tensor: one part, unless it is too large. */
 async function* partsRead(tensor: ReadableTensor, { offset }: ByteRange): AsyncGenerator<Part> {
   let at = offset;
   for await (const bytes of tensor.pieces?.() ?? [await tensor.read()]) {
-    yield partOf(at, bytes);
+    yield fixedPart(at, bytes);
     at += bytes.byteLength;
   }
 }

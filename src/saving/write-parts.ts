@@ -2,25 +2,44 @@ import type { ByteRange, StorageWriter } from '../storages/storage.ts';
 
 /** What is written at one place of a file. */
 export interface Part extends ByteRange {
-  /** The bytes, wherever they are by now. */
-  bytes(): Uint8Array;
+  /** The bytes where they lie now; undefined when they can only be read. */
+  view(): Uint8Array | undefined;
+  /** The bytes, which stay as they are. */
+  read(): Promise<Uint8Array>;
+}
+
+/** After so many moves the bytes are read: who says every time that they lie elsewhere makes copies. */
+const MAX_MOVES = 3;
+
+/** Bytes that stay where they are. */
+export function fixedPart(offset: number, bytes: Uint8Array): Part {
+  return { offset, length: bytes.byteLength, view: () => bytes, read: async () => bytes };
 }
 
 /**
- * Appends parts that follow one another. Memory of WebAssembly moves when it grows, and its old views have no bytes
- * any more: what moves while it is being written is written again from where it is then.
+ * Appends parts that follow one another. An engine's tensors may move while they are being written: WebAssembly memory
+ * grows, or another backend takes them, and something else lies in the old place. What is not where it was when the
+ * writing began is written again.
  */
 export async function writeParts(writer: StorageWriter, parts: readonly Part[]): Promise<void> {
-  const views = parts.map((part) => part.bytes());
+  const views = parts.map((part) => part.view() ?? new Uint8Array(part.length));
   await writer.write(views);
-  for (const [i, part] of parts.entries()) {
-    for (let view = views[i]!; hasMoved(view, part); ) {
-      view = part.bytes();
-      await writer.patch(part.offset, view);
+  for (const [i, part] of parts.entries()) await writeMoved(writer, part, views[i]!);
+}
+
+async function writeMoved(writer: StorageWriter, part: Part, first: Uint8Array): Promise<void> {
+  let written = first;
+  for (let moves = 0; ; moves++) {
+    const view = part.view();
+    if (view !== undefined && areInOnePlace(view, written)) return;
+    if (view === undefined || moves === MAX_MOVES) {
+      return await writer.patch(part.offset, await part.read());
     }
+    await writer.patch(part.offset, view);
+    written = view;
   }
 }
 
-function hasMoved(view: Uint8Array, { length }: Part): boolean {
-  return view.byteLength === 0 && length > 0;
+function areInOnePlace(a: Uint8Array, b: Uint8Array): boolean {
+  return a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.byteLength === b.byteLength;
 }

@@ -5,7 +5,7 @@ import { entriesOf, entryAt } from './local/entries.ts';
 import { attempting, codeOf, storageFault } from './local/fault.ts';
 import { type FileSystem, nodeFileSystem } from './local/file-system.ts';
 import { durableFolders, tryFolder } from './local/folders.ts';
-import { giveName, moveName, replaceBy } from './local/naming.ts';
+import { addName, moveName, replaceBy } from './local/naming.ts';
 import { readBytes, readParts } from './local/read.ts';
 import { sweepFolder } from './local/sweep.ts';
 import { localWriter } from './local/writer.ts';
@@ -70,7 +70,11 @@ export function localFiles(options: LocalFilesOptions = {}): Storage {
       }
     },
     link(from, to, { replace }) {
-      return naming(`give ${from} the name`, to, () => giveName(fs, from, to, { replace }));
+      return naming(`give ${from} the name`, to, () =>
+        replace
+          ? replaceBy(fs, to, (temporary) => addName(fs, from, temporary))
+          : addName(fs, from, to),
+      );
     },
     symlink(target, path, { replace }) {
       const way = isAbsolute(target) ? relative(dirname(path), target) : target;

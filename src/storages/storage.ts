@@ -29,7 +29,7 @@ export interface ByteRange {
 export interface StorageWriter {
   /**
    * Appends the views in order. They must not change until this resolves, but views of memory that moves may be
-   * detached any time after the call: whatever is then written in their places, all other bytes are in theirs.
+   * detached, or hold anything else, any time after the call: whatever is then written in their places, all other bytes are in theirs.
    */
   write(views: readonly Uint8Array[]): Promise<void>;
   /**
@@ -44,14 +44,14 @@ export interface StorageWriter {
    */
   checksums?(ranges: readonly ByteRange[]): Promise<readonly number[]>;
   /**
-   * Gives the file a further name, beside the one that it is published under. The name stands for the whole file at
-   * once, and is durable when {@link publish} resolves; from here on the writer takes no more bytes. With `replace`,
-   * the name stands for either the old or the new file at every instant; without, {@link abort} takes it back.
+   * Gives the file a further name, which must be free, beside the one that it is published under. The name stands for
+   * the whole file at once, and is durable when {@link publish} resolves; {@link abort}, or a failure, takes it back.
+   * From here on the writer takes no more bytes.
    *
    * @returns false when this storage has no cheap second names: the caller writes another file.
-   * @throws StorageError `Conflict` as {@link publish}, with the path of the name; the writer can still be published.
+   * @throws StorageError `Conflict`, with that path, when it is taken; the writer can still be published.
    */
-  link(path: string, options: { readonly replace: boolean }): Promise<boolean>;
+  link(path: string): Promise<boolean>;
   /**
    * Makes the file visible under its name, whole and at once, and durable: when this resolves the file
    * survives `kill -9` and a power cut.

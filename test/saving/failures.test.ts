@@ -227,7 +227,7 @@ describe("with onSaveError: 'warn'", () => {
         const writer = await storage.writer(path);
         return {
           ...writer,
-          link: (to, how) => (paths.includes(to) ? full(to) : writer.link(to, how)),
+          link: (to) => (paths.includes(to) ? full(to) : writer.link(to)),
         };
       },
     };

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { StorageError } from '../../src/errors.ts';
 import { type FileSystem, nodeFileSystem } from '../../src/storages/local/file-system.ts';
@@ -167,6 +167,44 @@ it('does not ask again for a flush that failed', async () => {
   await expect(writer.publish({ replace: false })).rejects.toThrow('(EIO)');
   expect(flushes).toBe(1);
   await writer.abort();
+});
+
+it('fails whatever is under way for the reason for which flushing failed', async () => {
+  const root = await newFolder();
+  const fs: FileSystem = {
+    ...nodeFileSystem,
+    async open(path, mode) {
+      const file = await nodeFileSystem.open(path, mode);
+      return { ...file, checksums: () => Promise.reject(systemError('ENOSPC')) };
+    },
+  };
+  const writer = await localFiles({ fs }).writer(`${root}/a`, { sizeBytes: 1e6 });
+  await writer.write([bytes]);
+  const checking = writer.checksums?.([]);
+  const writing = writer.write([bytes]).then(() => writer.write([bytes]));
+  const full = { kind: 'NoSpace', details: { wantedBytes: 1e6, freeBytes: expect.any(Number) } };
+  await expect(checking).rejects.toMatchObject(full);
+  await expect(writing).rejects.toMatchObject(full);
+  expect(await readdir(root)).toEqual([]);
+  await expect(writer.publish({ replace: false })).rejects.toMatchObject(full);
+  await writer.abort();
+});
+
+it('has nothing left when it was given up while a check of what is written fails', async () => {
+  const root = await newFolder();
+  const fs: FileSystem = {
+    ...nodeFileSystem,
+    async open(path, mode) {
+      const file = await nodeFileSystem.open(path, mode);
+      return { ...file, checksums: () => Promise.reject(systemError('EIO')) };
+    },
+  };
+  const writer = await localFiles({ fs }).writer(`${root}/a`);
+  await writer.write([bytes]);
+  const checking = expect(writer.checksums?.([])).rejects.toMatchObject({ kind: 'Other' });
+  await writer.abort();
+  expect(await readdir(root)).toEqual([]);
+  await checking;
 });
 
 it('gives up while a write is under way', async () => {

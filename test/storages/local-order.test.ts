@@ -55,7 +55,7 @@ it('flushes further names of a new file with the first, once for each folder', a
     await storage.prepare(`${root}/sub`);
     const writer = await storage.writer(`${root}/last`);
     await writer.write([bytes]);
-    for (const name of ['a', 'sub/b']) await writer.link(`${root}/${name}`, { replace: false });
+    for (const name of ['a', 'sub/b']) await writer.link(`${root}/${name}`);
     await writer.publish({ replace: true });
   });
   expect(effects.slice(effects.indexOf('datasync T'))).toEqual([

@@ -57,8 +57,8 @@ interface HeapBackend {
 }
 
 /**
- * The values where they lie: the array that the cpu backend keeps, or a piece of WebAssembly memory. Undefined on other
- * backends.
+ * The values where they lie: the array that the cpu backend keeps, or a piece of WebAssembly memory. Undefined where
+ * there would be a copy.
  *
  * Source: tfjs-backend-cpu 4.22, `readSync` in `backend_cpu.ts`; tfjs-backend-wasm 4.22, `backend_wasm.ts`, which looks
  * at the inputs of its own kernels in this way.
@@ -68,6 +68,8 @@ export function viewOf(tensor: tf.Tensor): Uint8Array | undefined {
   const info = tf.engine().state.tensorInfo.get(dataId);
   const backend = info?.backend as (tf.KernelBackend & HeapBackend) | undefined;
   if (backend !== undefined && backend === tf.findBackend('cpu')) {
+    // Of booleans it gives a copy.
+    if (dtype === 'bool') return undefined;
     return bytesIn(backend.readSync(dataId) as tf.TypedArray, tensor);
   }
   const values = backend?.typedArrayFromHeap?.({ dataId, shape, dtype });

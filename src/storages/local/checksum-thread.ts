@@ -87,9 +87,9 @@ export async function checksumsOf(
       thread.postMessage({ id, fd, ranges: flat, flushes });
     });
   } catch (cause) {
-    throw new Error(`cannot flush and read back what was written: ${(cause as Error).message}`, {
-      cause,
-    });
+    const { message, code } = cause as NodeJS.ErrnoException;
+    const error = new Error(`cannot flush and read back what was written: ${message}`, { cause });
+    throw Object.assign(error, { code });
   }
 }
 

@@ -17,19 +17,8 @@ const NO_SECOND_NAMES: readonly unknown[] = [
   'EMLINK',
 ];
 
-/** Gives `from` the further name `to`. False where that cannot be. */
-export function giveName(
-  fs: FileSystem,
-  from: string,
-  to: string,
-  { replace }: { readonly replace: boolean },
-): Promise<boolean> {
-  if (!replace) return addName(fs, from, to);
-  return replaceBy(fs, to, (temporary) => addName(fs, from, temporary));
-}
-
-/** The same, unless it is taken (`EEXIST`). */
-async function addName(fs: FileSystem, from: string, to: string): Promise<boolean> {
+/** Gives `from` the further name `to`, unless it is taken (`EEXIST`). False where that cannot be. */
+export async function addName(fs: FileSystem, from: string, to: string): Promise<boolean> {
   try {
     await fs.link(from, to);
     return true;

@@ -4,7 +4,7 @@ import type { ByteRange, StorageWriter } from '../storage.ts';
 import { kindOf, storageFault } from './fault.ts';
 import type { FileSystem } from './file-system.ts';
 import type { Folders } from './folders.ts';
-import { giveName, giveNewName } from './naming.ts';
+import { addName, giveNewName } from './naming.ts';
 import { temporaryBeside } from './path.ts';
 import { writeAll } from './write-all.ts';
 
@@ -31,8 +31,9 @@ export async function localWriter(
   const changed = new Set<string>();
   /** Names that were free, and are again when nothing comes of it. */
   const added: string[] = [];
-  /** What has spent the writer: a call under way meanwhile fails for the same reason. */
-  let failure: StorageError | undefined;
+  /** What has spent the writer: whatever else is under way fails for the same reason. */
+  let failing: Promise<StorageError> | undefined;
+  let discarding: Promise<void> | undefined;
   let working: Promise<unknown> = Promise.resolve();
   /** Never rejects. The file stays open until nobody reads it any more. */
   let checked: Promise<unknown> = Promise.resolve();
@@ -55,20 +56,18 @@ export async function localWriter(
     work: () => Promise<T>,
     name = path,
   ): Promise<T> {
-    if (failure !== undefined) throw failure;
+    if (failing !== undefined) throw await failing;
     if (!allowed.includes(stage)) {
       throw new StorageError('Other', path, `Cannot ${action} ${path}: its writer is ${stage}.`);
     }
     try {
       return await work();
     } catch (cause) {
-      const isSpent = kindOf(cause) !== 'Conflict';
-      if (isSpent) await discard();
-      const wantedBytes = Math.max(sizeBytes, expectedBytes);
+      const of = { action, path: name, wantedBytes: Math.max(sizeBytes, expectedBytes) };
+      if (kindOf(cause) === 'Conflict') throw await storageFault(fs, of, cause);
       // Made after the file has gone, so that the free space is what the next try will find.
-      const fault = await storageFault(fs, { action, path: name, wantedBytes }, cause);
-      if (isSpent) failure ??= fault;
-      throw fault;
+      failing ??= discard().then(() => storageFault(fs, of, cause));
+      throw await failing;
     }
   }
 
@@ -80,8 +79,12 @@ export async function localWriter(
   }
 
   async function discard(): Promise<void> {
-    if (stage === 'published' || stage === 'discarded') return;
-    const isOpen = stage === 'open';
+    if (stage === 'published') return;
+    discarding ??= closeAndRemove(stage === 'open');
+    await discarding;
+  }
+
+  async function closeAndRemove(isOpen: boolean): Promise<void> {
     stage = 'discarded';
     await checked;
     if (isOpen) await file.close().catch(() => {});
@@ -125,15 +128,13 @@ export async function localWriter(
           return await checking;
         }),
     }),
-    link(to, { replace }) {
+    link(to) {
       const work = async (): Promise<boolean> => {
         if (stage === 'open') await finish();
         const folder = dirname(to);
-        const isGiven = await folders.within(folder, () =>
-          giveName(fs, temporary, to, { replace }),
-        );
+        const isGiven = await folders.within(folder, () => addName(fs, temporary, to));
         if (isGiven) changed.add(folder);
-        if (isGiven && !replace) added.push(to);
+        if (isGiven) added.push(to);
         return isGiven;
       };
       return doing('publish', ['open', 'closed'], work, to);

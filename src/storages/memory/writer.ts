@@ -40,9 +40,9 @@ export function memoryWriter(tree: Tree, path: string): StorageWriter {
       }
       written.set(bytes, offset);
     },
-    async link(name, options) {
-      give(name, options);
-      if (!options.replace) added.push(name);
+    async link(name) {
+      give(name, { replace: false });
+      added.push(name);
       return true;
     },
     async publish(options) {

@@ -76,8 +76,8 @@ export class Promises {
         const further: string[] = [];
         return {
           ...writer,
-          async link(to, how) {
-            const isGiven = await writer.link(to, how);
+          async link(to) {
+            const isGiven = await writer.link(to);
             if (isGiven) further.push(to);
             return isGiven;
           },
