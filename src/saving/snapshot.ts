@@ -1,11 +1,6 @@
 import type { EngineState, StateEntry } from '../engines/engine.ts';
 import type { JsonObject } from '../format/json.ts';
 import { type Retained, retained } from './retained.ts';
-import type { ExtraTensor } from './user-values.ts';
-import type { ReadableTensor } from './write-checkpoint.ts';
-
-/** One tensor of a snapshot; its bytes are read when they are written. */
-export type SnapshotTensor = ReadableTensor & Retained;
 
 /**
  * Everything a checkpoint holds, by reference, as it was at one hook. Training goes on while it is
@@ -13,7 +8,7 @@ export type SnapshotTensor = ReadableTensor & Retained;
  */
 export interface Snapshot {
   readonly document: JsonObject;
-  readonly tensors: readonly SnapshotTensor[];
+  readonly tensors: readonly Retained[];
   release(): void;
 }
 
@@ -25,17 +20,15 @@ export interface Snapshot {
 export function takeSnapshot(
   engine: EngineState,
   document: JsonObject,
-  extras: readonly ExtraTensor[],
+  extras: readonly Retained[],
   gradients?: readonly StateEntry[],
 ): Snapshot {
-  const tensors: SnapshotTensor[] = [];
+  const tensors: Retained[] = [];
   const state =
     gradients === undefined
       ? engine.state()
       : [...[...engine.state()].filter(({ group }) => group !== 'gradient'), ...gradients];
-  for (const { group, name, dtype, shape, handle } of state) {
-    tensors.push({ group, name, dtype, shape, ...retained(engine, handle) });
-  }
+  for (const entry of state) tensors.push(retained(engine, entry, entry.handle));
   tensors.push(...extras);
   return {
     document,

@@ -1,8 +1,8 @@
 import type { EngineTensors } from '../engines/engine.ts';
+import type { CheckpointTensor } from '../format/checkpoint-file.ts';
 import { arrayOf, type DType, dtypeOf } from '../format/dtype.ts';
 import { type JsonObject, type JsonValue, TensorRef } from '../format/json.ts';
 import { type Retained, retained } from './retained.ts';
-import type { ReadableTensor } from './write-checkpoint.ts';
 
 /** A tensor outside any engine: what an engine's tensor comes back as from a checkpoint's own values. */
 export interface HostTensor {
@@ -11,9 +11,6 @@ export interface HostTensor {
   readonly data: ArrayBufferView;
 }
 
-/** A tensor that a user hook put into a checkpoint. */
-export type ExtraTensor = ReadableTensor & Retained;
-
 /**
  * Takes typed arrays and the engine's tensors out of nested values, leaving references, so that the rest
  * is JSON. Typed arrays are copied (they may change while the save waits); tensors are retained.
@@ -21,26 +18,29 @@ export type ExtraTensor = ReadableTensor & Retained;
 export function extractTensors(
   values: Readonly<Record<string, unknown>>,
   engine: EngineTensors,
-): { readonly document: JsonObject; readonly extras: readonly ExtraTensor[] } {
-  const extras: ExtraTensor[] = [];
+): { readonly document: JsonObject; readonly extras: readonly Retained[] } {
+  const extras: Retained[] = [];
 
-  const refer = (tensor: Omit<ExtraTensor, 'group' | 'name'>): TensorRef => {
-    const name = String(extras.length);
-    extras.push({ group: 'extra', name, ...tensor });
-    return new TensorRef(name);
+  const placeFor = ({ dtype, shape }: Omit<HostTensor, 'data'>): CheckpointTensor => {
+    return { group: 'extra', name: String(extras.length), dtype, shape };
+  };
+
+  const refer = (tensor: Retained): TensorRef => {
+    extras.push(tensor);
+    return new TensorRef(tensor.name);
   };
 
   const convert = (value: unknown): JsonValue => {
     if (typeof value !== 'object' || value === null) return value as JsonValue;
     if (engine.isTensor(value)) {
-      const { dtype, shape } = engine.describe(value);
-      return refer({ dtype, shape, ...retained(engine, value) });
+      return refer(retained(engine, placeFor(engine.describe(value)), value));
     }
     if (ArrayBuffer.isView(value)) {
       const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
       const dtype = dtypeOf(value);
       const shape = [arrayOf(dtype, bytes).length];
-      return refer({ dtype, shape, read: async () => bytes, release: () => undefined });
+      const place = placeFor({ dtype, shape });
+      return refer({ ...place, read: async () => bytes, release: () => undefined });
     }
     if (Array.isArray(value)) return value.map(convert);
     if (!isPlain(value)) return value as unknown as JsonValue; // The encoder refuses it by its path.

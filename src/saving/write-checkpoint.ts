@@ -4,14 +4,10 @@ import type { JsonObject } from '../format/json.ts';
 import type { ByteRange, Storage, StorageWriter } from '../storages/storage.ts';
 import type { Checksum } from './checksum.ts';
 import { writeFile } from './write-file.ts';
-import { fixedPart, type Part, writeParts } from './write-parts.ts';
+import { fixedPart, type Part, type Readable, TensorPart, writeParts } from './write-parts.ts';
 
 /** A tensor whose bytes are read when they are written. */
-export interface ReadableTensor extends CheckpointTensor {
-  /** All its bytes, little-endian. They are not written to, and not kept once they are in the file. */
-  read(): Promise<Uint8Array>;
-  /** The same at once and where they lie, if that can be: see `EngineTensors.view`. */
-  view?(): Uint8Array | undefined;
+export interface ReadableTensor extends CheckpointTensor, Readable {
   /** The same in pieces, where it is too large to be held at once. */
   pieces?(): AsyncIterable<Uint8Array>;
 }
@@ -75,7 +71,10 @@ async function writeAtOnce(
   const parts: Part[] = [];
   for (const [i, range] of plan.ranges.entries()) {
     const tensor = tensors[plan.order[i]!]!;
-    parts.push(viewPart(tensor, range) ?? fixedPart(range.offset, await tensor.read()));
+    const isSeen = tensor.view?.() !== undefined;
+    parts.push(
+      isSeen ? new TensorPart(range, tensor) : fixedPart(range.offset, await tensor.read()),
+    );
   }
   const checksums: number[] = [];
   for (const part of parts) checksums.push(checksum(part.view() ?? (await part.read())));
@@ -106,9 +105,8 @@ async function writeInBatches(
 
   for (const [i, range] of plan.ranges.entries()) {
     const tensor = tensors[plan.order[i]!]!;
-    const whole = viewPart(tensor, range);
     let soFar = 0;
-    for await (const part of whole === undefined ? partsRead(tensor, range) : [whole]) {
+    for await (const part of partsOf(tensor, range)) {
       if (batchBytes >= BATCH_BYTES) {
         await writeBatch();
       } else if (performance.now() - turnBegan > TURN_MS) {
@@ -128,14 +126,13 @@ async function writeInBatches(
   await writer.patch(0, plan.header((await Promise.all(checksums)).flat()));
 }
 
-/** A tensor where it lies; undefined when it must be read. */
-function viewPart(tensor: ReadableTensor, range: ByteRange): Part | undefined {
-  if (tensor.view?.() === undefined) return undefined;
-  return { ...range, view: () => tensor.view?.(), read: () => tensor.read() };
+/** A tensor where it lies, or what is read of it: one part, unless it is too large. */
+function partsOf(tensor: ReadableTensor, range: ByteRange): Iterable<Part> | AsyncIterable<Part> {
+  const isSeen = tensor.view?.() !== undefined;
+  return isSeen ? [new TensorPart(range, tensor)] : partsRead(tensor, range.offset);
 }
 
-/** What is read of a tensor: one part, unless it is too large. */
-async function* partsRead(tensor: ReadableTensor, { offset }: ByteRange): AsyncGenerator<Part> {
+async function* partsRead(tensor: ReadableTensor, offset: number): AsyncGenerator<Part> {
   let at = offset;
   for await (const bytes of tensor.pieces?.() ?? [await tensor.read()]) {
     yield fixedPart(at, bytes);

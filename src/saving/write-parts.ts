@@ -1,5 +1,13 @@
 import type { ByteRange, StorageWriter } from '../storages/storage.ts';
 
+/** Where bytes come from. */
+export interface Readable {
+  /** All of them, little-endian. They are not written to, and not kept once they are in the file. */
+  read(): Promise<Uint8Array>;
+  /** The same at once and where they lie, if that can be: see `EngineTensors.view`. */
+  view?(): Uint8Array | undefined;
+}
+
 /** What is written at one place of a file. */
 export interface Part extends ByteRange {
   /** The bytes where they lie now; undefined when they can only be read. */
@@ -14,6 +22,27 @@ const MAX_MOVES = 3;
 /** Bytes that stay where they are. */
 export function fixedPart(offset: number, bytes: Uint8Array): Part {
   return { offset, length: bytes.byteLength, view: () => bytes, read: async () => bytes };
+}
+
+/** A tensor where it lies. A class, since a state has many: its methods are made once. */
+export class TensorPart implements Part {
+  readonly offset: number;
+  readonly length: number;
+  readonly #tensor: Readable;
+
+  constructor({ offset, length }: ByteRange, tensor: Readable) {
+    this.offset = offset;
+    this.length = length;
+    this.#tensor = tensor;
+  }
+
+  view(): Uint8Array | undefined {
+    return this.#tensor.view?.();
+  }
+
+  read(): Promise<Uint8Array> {
+    return this.#tensor.read();
+  }
 }
 
 /**
