@@ -49,8 +49,10 @@ async function checksumsOf(fd, ranges) {
 parentPort.on('message', async ({ id, fd, ranges, flushes }) => {
   try {
     const flushing = flushes ? promisify(fdatasync)(fd) : undefined;
-    const [checksums] = await Promise.all([checksumsOf(fd, ranges), flushing]);
-    parentPort.postMessage({ id, checksums });
+    // Neither goes on when this is answered: the file may be closed then.
+    const [checksums, flushed] = await Promise.allSettled([checksumsOf(fd, ranges), flushing]);
+    for (const { status, reason } of [flushed, checksums]) if (status === 'rejected') throw reason;
+    parentPort.postMessage({ id, checksums: checksums.value });
   } catch ({ message, code }) {
     parentPort.postMessage({ id, error: { message, code } });
   }
