@@ -92,9 +92,9 @@ export class FitLoop {
     return this.#after === undefined ? this.#mark.rng : this.#context.rng.stateDict();
   }
 
-  /** The pending gradients, when a batch is under way that will be run again; undefined: as they are. */
-  get gradientsBefore(): readonly StateEntry[] | undefined {
-    return this.#batchInHand.gradientsBefore;
+  /** The module's tensors, when a batch is under way that will be run again; undefined: as they are. */
+  get stateBefore(): readonly StateEntry[] | undefined {
+    return this.#batchInHand.stateBefore;
   }
 
   /** What the next hooks are given, for a checkpoint or the next `fit`; undefined when they need nothing. */
@@ -209,7 +209,7 @@ export class FitLoop {
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
-    batch.begin(fed, batchIdx);
+    batch.begin(fed);
     this.#scope(true);
     if (await this.#skipsEpoch(fed, batchIdx)) {
       metrics.commit();

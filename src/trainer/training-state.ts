@@ -149,7 +149,7 @@ export class TrainingState {
       elapsedMs: loop?.elapsedMs ?? 0,
       trainPosition: loop?.feedPosition,
       valPositions: loop?.validationPositions ?? [],
-      gradients: loop?.gradientsBefore,
+      state: loop?.stateBefore,
       ending: loop?.ending,
       sequence,
     });

@@ -200,6 +200,10 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return handle;
   }
 
+  override isUnchanged(handle: unknown, retained: unknown): boolean {
+    return handle === retained;
+  }
+
   override release(_handle: unknown): void {}
 
   override async read(handle: unknown): Promise<Uint8Array> {
