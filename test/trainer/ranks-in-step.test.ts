@@ -83,6 +83,25 @@ describe('data that is not the same on all ranks', () => {
     expectSameError(await train({ ...job, fit }), 'MISCONFIGURATION', message);
   });
 
+  it.each([0, 1])(
+    'so is data that rank %i alone divides, though the shares add up',
+    async (rank) => {
+      const source = (shards: boolean): DataSource => ({
+        length: 1,
+        *[Symbol.iterator]() {
+          yield [1, 2];
+        },
+        ...(shards && { shard: () => [new Share([1], 0.5)] }),
+      });
+      const fit = (own: number) => ({ trainDataloaders: source(own === rank) as never });
+      const message = [
+        /rank 0 has 0.5 of a batch, its last; rank 1 has a whole batch, its last/,
+        /rank 0 has a whole batch, its last; rank 1 has 0.5 of a batch, its last/,
+      ][rank] as RegExp;
+      expectSameError(await train({ ...job, fit }), 'MISCONFIGURATION', message);
+    },
+  );
+
   it('empty data is an error of all ranks', async () => {
     const fit = () => ({ trainDataloaders: stream(0) as never });
     expectSameError(await train({ ...job, fit }), 'MISCONFIGURATION', /training data is empty/);
