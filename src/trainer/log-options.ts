@@ -55,3 +55,19 @@ export type ResolvedLogOptions = Required<
 >;
 
 export const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min', 'max']);
+
+/** What is meant by the options that a hook has given. */
+export function resolveLogOptions(
+  options: LogOptions,
+  { stage, isBatchHook }: LogScope,
+): ResolvedLogOptions {
+  const isTrainStep = stage === 'train' && isBatchHook;
+  return {
+    onStep: options.onStep ?? isTrainStep,
+    onEpoch: options.onEpoch ?? !isTrainStep,
+    progBar: options.progBar ?? false,
+    logger: options.logger ?? true,
+    reduceFx: options.reduceFx ?? 'mean',
+    syncDist: options.syncDist ?? false,
+  };
+}
