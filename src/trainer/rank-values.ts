@@ -24,7 +24,8 @@ export class RankValues {
 
   add(scalar: Scalar, share: BatchShare): void {
     this.#unread.push({ scalar: scalar.share(), share });
-    if (this.#unread.length >= MAX_UNREAD) void this.#read();
+    // What cannot be read is an error of `take`.
+    if (this.#unread.length >= MAX_UNREAD) this.#read().catch(() => undefined);
   }
 
   /** All of it, in order; starts over. */
