@@ -25,6 +25,7 @@ export interface LogOptions {
    * all shares, or of one rank where all have the same whole batch; outside the hooks of batches, that of what each rank
    * logs. All ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
    * the metric of its own share, and that of rank 0 decides.
+   * What `saveOnException` saves of an error on rank 0 alone has no more than rank 0's part since the save before: a warning says so.
    */
   readonly syncDist?: boolean;
 }

@@ -258,6 +258,14 @@ export class MetricStore {
       .map(({ name }) => name);
   }
 
+  /** What the epoch's training has logged with `syncDist` while the other ranks can no longer tell their part of it. */
+  get cutOff(): readonly string[] {
+    if (this.#ranks.count === 1 || this.#ranks.areMany) return [];
+    return [...this.#running.train.values()]
+      .filter(({ ofRank }) => !ofRank.isEmpty)
+      .map(({ name }) => name);
+  }
+
   /** Reduces the epoch values of a stage and makes them visible; the names that changed. */
   async publishEpoch(stage: Stage, loggedFor: number): Promise<readonly string[]> {
     if (this.#ranks.count > 1) await this.#syncEpoch(stage);

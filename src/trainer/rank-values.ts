@@ -28,6 +28,10 @@ export class RankValues {
     if (this.#unread.length >= MAX_UNREAD) this.#read().catch(() => undefined);
   }
 
+  get isEmpty(): boolean {
+    return this.#values.length === 0 && this.#unread.length === 0;
+  }
+
   /** All of it, in order; starts over. */
   async take(): Promise<readonly SharedValue[]> {
     await this.#read();
