@@ -51,6 +51,11 @@ export interface EngineTensors {
   describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] };
   /** An owned alias that keeps today's values whatever training does next. O(1), nothing copied. */
   retain(handle: unknown): unknown;
+  /**
+   * Whether a tensor of {@link EngineState.state} certainly has the values still that it had when `retained` was made of it.
+   * O(1). False, or absent, where that would take a look at the values.
+   */
+  isUnchanged?(handle: unknown, retained: unknown): boolean;
   /** Frees an alias made by {@link retain} or a loss that a training step returned. Numbers are ignored. */
   release(handle: unknown): void;
   /** The values of a retained handle, little-endian. The bytes may be the live buffer: never write to them. */

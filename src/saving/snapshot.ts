@@ -15,19 +15,15 @@ export interface Snapshot {
 /**
  * Takes hold of a module's state. O(tensors): no byte is read or copied.
  *
- * @param gradients the pending gradients to take instead of the module's; undefined: its own.
+ * @param state what to take; default: all that the module has now.
  */
 export function takeSnapshot(
   engine: EngineState,
   document: JsonObject,
   extras: readonly Retained[],
-  gradients?: readonly StateEntry[],
+  state: Iterable<StateEntry> = engine.state(),
 ): Snapshot {
   const tensors: Retained[] = [];
-  const state =
-    gradients === undefined
-      ? engine.state()
-      : [...[...engine.state()].filter(({ group }) => group !== 'gradient'), ...gradients];
   for (const entry of state) tensors.push(retained(engine, entry, entry.handle));
   tensors.push(...extras);
   return {

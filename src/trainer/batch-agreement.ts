@@ -20,9 +20,10 @@ export async function agreeOnBatch(
 ): Promise<void> {
   if (!ranks.areMany) return;
   const weight = fed?.weight ?? 1 / ranks.count;
-  const own = [fed === undefined, fed?.isLast === true, weight].map(Number);
-  const [ended = 0, last = 0, whole = 0] = await ranks.reduce(own, 'sum');
-  const isSame = [ended, last].every((count) => count === 0 || count === ranks.count);
+  const isUndivided = fed !== undefined && fed.weight === undefined;
+  const own = [fed === undefined, fed?.isLast === true, isUndivided, weight].map(Number);
+  const [ended = 0, last = 0, undivided = 0, whole = 0] = await ranks.reduce(own, 'sum');
+  const isSame = [ended, last, undivided].every((count) => count === 0 || count === ranks.count);
   if (isSame && (ended > 0 || Math.abs(whole - 1) < TOLERANCE)) return;
   const all = await ranks.gather(describe(fed));
   const each = all.map((has, rank) => `rank ${rank} has ${String(has)}`).join('; ');

@@ -8,7 +8,7 @@ const ALIGNMENT_BYTES = 8;
 /**
  * Weights that no gradient moves, such as BatchNorm's moving statistics: PyTorch calls them buffers. A forward pass
  * changes them on its rank, by its own share of the batch; rank 0's are given to all. What no rank has changed since,
- * such as a frozen layer, is not sent.
+ * such as a frozen layer, is neither sent nor, where the engine can tell, read.
  *
  * It happens after each batch, not before the next: each forward pass finds the same either way, and so do all
  * hooks, evaluations and checkpoints in between.
@@ -18,10 +18,8 @@ const ALIGNMENT_BYTES = 8;
 export class BufferBroadcast {
   readonly #module: EngineState;
   readonly #strategy: Strategy;
-  /** What every rank had after the last broadcast, one buffer after the other. */
-  #shared: Uint8Array = new Uint8Array(0);
-  /** An array of the same length to read into. */
-  #spare: Uint8Array = this.#shared;
+  /** Owned aliases of what every rank had after the last broadcast, by name. */
+  readonly #shared = new Map<string, unknown>();
 
   constructor(module: EngineState, strategy: Strategy) {
     this.#module = module;
@@ -30,23 +28,71 @@ export class BufferBroadcast {
 
   /** Drops pending gradients of all ranks but rank 0. @param buffers the same on every rank. */
   async share(buffers: readonly StateEntry[]): Promise<void> {
+    if (this.#shared.size > buffers.length) this.#forgetAllBut(buffers);
     if (buffers.length === 0) return;
-    const { places, sizeBytes } = layOut(buffers);
-    const own = this.#spare.length === sizeBytes ? this.#spare : new Uint8Array(sizeBytes);
-    for (const { entry, at, length } of places) {
-      await readInto(own.subarray(at, at + length), this.#module, entry);
+    const own: number[] = [];
+    for (const entry of buffers) own.push(Number(await this.#isChanged(entry)));
+    const onAny = await this.#strategy.reduce(own, 'max');
+    const changed = buffers.filter((_, i) => onAny[i] === 1);
+    if (changed.length === 0) return;
+    await this.#fromZero(changed);
+    this.#keep(changed.map(({ name }) => name));
+  }
+
+  /** Frees what it keeps. */
+  release(): void {
+    for (const alias of this.#shared.values()) this.#module.release(alias);
+    this.#shared.clear();
+  }
+
+  async #isChanged({ name, handle }: StateEntry): Promise<boolean> {
+    const module = this.#module;
+    if (!this.#shared.has(name)) return true;
+    const shared = this.#shared.get(name);
+    if (module.isUnchanged?.(handle, shared) === true) return false;
+    const now = module.retain(handle);
+    try {
+      return Buffer.compare(await module.read(now), await module.read(shared)) !== 0;
+    } finally {
+      module.release(now);
     }
-    const isChanged = Buffer.compare(own, this.#shared) !== 0;
-    this.#spare = own;
-    if (!(await this.#strategy.reduceBoolean(isChanged, 'any'))) return;
-    await this.#strategy.broadcastTensor(own);
-    this.#spare = this.#shared;
-    this.#shared = own;
+  }
+
+  async #fromZero(buffers: readonly StateEntry[]): Promise<void> {
+    const { places, sizeBytes } = layOut(buffers);
+    const bytes = new Uint8Array(sizeBytes);
+    if (this.#strategy.isGlobalZero) {
+      for (const { entry, at, length } of places) {
+        await readInto(bytes.subarray(at, at + length), this.#module, entry);
+      }
+    }
+    await this.#strategy.broadcastTensor(bytes);
     if (this.#strategy.isGlobalZero) return;
     const tensors = places.map(({ entry: { group, name, dtype, shape }, at, length }) => {
-      return { group, name, dtype, shape, bytes: own.subarray(at, at + length) };
+      return { group, name, dtype, shape, bytes: bytes.subarray(at, at + length) };
     });
     await this.#module.load(tensors, {}, { strict: false, weightsOnly: true });
+  }
+
+  /** A weight that has got its first gradient is no buffer any more. */
+  #forgetAllBut(buffers: readonly StateEntry[]): void {
+    const names = new Set(buffers.map(({ name }) => name));
+    for (const [name, alias] of this.#shared) {
+      if (names.has(name)) continue;
+      this.#module.release(alias);
+      this.#shared.delete(name);
+    }
+  }
+
+  /** What is loaded may be another tensor than what was there. */
+  #keep(names: readonly string[]): void {
+    const wanted = new Set(names);
+    for (const { group, name, handle } of this.#module.state()) {
+      if (group !== 'model' || !wanted.has(name)) continue;
+      const alias = this.#module.retain(handle);
+      if (this.#shared.has(name)) this.#module.release(this.#shared.get(name));
+      this.#shared.set(name, alias);
+    }
   }
 }
 

@@ -79,8 +79,8 @@ export interface CheckpointSources {
   readonly elapsedMs: number;
   readonly trainPosition: FeedPosition | undefined;
   readonly valPositions: readonly JsonValue[];
-  /** The pending gradients, when not those of the module. */
-  readonly gradients: readonly StateEntry[] | undefined;
+  /** The module's tensors, when not as they are. */
+  readonly state: readonly StateEntry[] | undefined;
   readonly ending: Ending | undefined;
   /** Counts the saves of a run, its resumes included: orders those of one step. */
   readonly sequence: number;
@@ -127,7 +127,7 @@ export async function captureCheckpoint(sources: CheckpointSources): Promise<Sna
     await module.onSaveCheckpoint?.(checkpoint);
   });
   const { document, extras } = extractTensors(checkpoint, module);
-  return takeSnapshot(module, document, extras, sources.gradients);
+  return takeSnapshot(module, document, extras, sources.state);
 }
 
 /** Its loss becomes a number. */

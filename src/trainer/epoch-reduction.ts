@@ -48,7 +48,8 @@ export class EpochReduction {
   add(scalar: Scalar, weight: number): void {
     if (weight === 0) return;
     this.#unread.push({ scalar: scalar.share(), weight });
-    if (this.#unread.length >= MAX_UNREAD) void this.#settle();
+    // What cannot be read is an error of `take`.
+    if (this.#unread.length >= MAX_UNREAD) this.#settle().catch(() => undefined);
   }
 
   /** The result, or undefined when nothing was added; starts over. */

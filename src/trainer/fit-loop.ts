@@ -92,9 +92,9 @@ export class FitLoop {
     return this.#after === undefined ? this.#mark.rng : this.#context.rng.stateDict();
   }
 
-  /** The pending gradients, when a batch is under way that will be run again; undefined: as they are. */
-  get gradientsBefore(): readonly StateEntry[] | undefined {
-    return this.#batchInHand.gradientsBefore;
+  /** The module's tensors, when a batch is under way that will be run again; undefined: as they are. */
+  get stateBefore(): readonly StateEntry[] | undefined {
+    return this.#batchInHand.stateBefore;
   }
 
   /** What the next hooks are given, for a checkpoint or the next `fit`; undefined when they need nothing. */
@@ -209,7 +209,7 @@ export class FitLoop {
       this.#move({ next: 'epochEnd', isLastBatch: true });
       return;
     }
-    batch.begin(fed, batchIdx);
+    batch.begin(fed);
     this.#scope(true);
     if (await this.#skipsEpoch(fed, batchIdx)) {
       metrics.commit();
@@ -222,10 +222,12 @@ export class FitLoop {
     const tookStep = isLast || (batchIdx + 1) % settings.accumulateGradBatches === 0;
     const loss = await batch.step(fed, batchIdx, tookStep);
     await hooks.run('onAfterBackward');
+    if (tookStep) await hooks.run('onBeforeOptimizerStep');
+    await metrics.syncSteps('train');
+    // From here until the place is moved on, nothing but the step itself may fail.
     if (tookStep) await this.#optimizerStep();
     const step = globalStep + (tookStep ? 1 : 0);
     metrics.commit();
-    await metrics.syncSteps('train');
     this.#ending = { loss, names: metrics.publishStep('train', globalStep + 1) };
     this.#move({
       next: 'batchEnd',
@@ -257,11 +259,11 @@ export class FitLoop {
     const { loss, names } = this.#ending;
     this.#scope(true);
     await hooks.run('onTrainBatchEnd', { loss }, fed?.batch, batchIdx);
+    await metrics.syncSteps('train');
     // A number is what is left of a loss after a resume.
     if (typeof loss !== 'number') module.release(loss);
     this.#batchInHand.complete();
     metrics.commit();
-    await metrics.syncSteps('train');
     const measuredFor = tookStep ? globalStep : globalStep + 1;
     const more = metrics.publishStep('train', measuredFor);
     await this.#logSteps([...new Set([...names, ...more])]);
@@ -284,7 +286,6 @@ export class FitLoop {
 
   async #optimizerStep(): Promise<void> {
     const { hooks, module, settings } = this.#context;
-    await hooks.run('onBeforeOptimizerStep');
     const { gradientClipVal: value, gradientClipAlgorithm: algorithm } = settings;
     await hooks.guard('optimizerStep', () =>
       module.optimizerStep(value === undefined ? undefined : { value, algorithm }),
@@ -347,8 +348,8 @@ export class FitLoop {
     const { hooks, metrics } = this.#context;
     this.#scope(false);
     await hooks.run('onTrainEpochEnd');
-    metrics.commit();
     await metrics.syncSteps('train');
+    metrics.commit();
     const { globalStep, isLastBatch } = this.#progress;
     const steps = metrics.publishStep('train', globalStep);
     const epochs = await metrics.publishEpoch('train', globalStep);

@@ -294,6 +294,7 @@ export class FitRun implements Run {
     } finally {
       this.#maySave = false;
       this.#state.leave();
+      context.gradients?.release();
       await loop.close();
       for (const logger of this.#trainer.loggers) {
         await this.#ranks.apart(() => logger.finalize?.(status));

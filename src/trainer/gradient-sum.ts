@@ -60,6 +60,11 @@ export class GradientSum {
     await this.#module.replaceGradients?.(isKept ? this.#buckets.sums() : []);
   }
 
+  /** Frees the tensors that it keeps. */
+  release(): void {
+    this.#buffers.release();
+  }
+
   /** False when a rank has a gradient that the buckets have no place for: then nothing is summed. */
   async #isSummed(own: ReadonlyMap<string, StateEntry>): Promise<boolean> {
     const buckets = this.#buckets;

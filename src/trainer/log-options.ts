@@ -25,6 +25,7 @@ export interface LogOptions {
    * all shares, or of one rank where all have the same whole batch; outside the hooks of batches, that of what each rank
    * logs. All ranks must log it in the same hooks. Without ranks it makes no difference. Default false: a rank has
    * the metric of its own share, and that of rank 0 decides.
+   * What `saveOnException` saves of an error on rank 0 alone has no more than rank 0's part since the save before: a warning says so.
    */
   readonly syncDist?: boolean;
 }
@@ -55,3 +56,19 @@ export type ResolvedLogOptions = Required<
 >;
 
 export const REDUCTIONS: ReadonlySet<unknown> = new Set<ReduceFx>(['mean', 'sum', 'min', 'max']);
+
+/** What is meant by the options that a hook has given. */
+export function resolveLogOptions(
+  options: LogOptions,
+  { stage, isBatchHook }: LogScope,
+): ResolvedLogOptions {
+  const isTrainStep = stage === 'train' && isBatchHook;
+  return {
+    onStep: options.onStep ?? isTrainStep,
+    onEpoch: options.onEpoch ?? !isTrainStep,
+    progBar: options.progBar ?? false,
+    logger: options.logger ?? true,
+    reduceFx: options.reduceFx ?? 'mean',
+    syncDist: options.syncDist ?? false,
+  };
+}

@@ -11,6 +11,7 @@ import {
   type LogValue,
   REDUCTIONS,
   type ResolvedLogOptions,
+  resolveLogOptions,
 } from './log-options.ts';
 import { type RankMetric, RankValues, valueOfAll, valuesOfAll } from './rank-values.ts';
 import { Ranks } from './ranks.ts';
@@ -34,6 +35,26 @@ interface Running {
 
 type Stage = LogScope['stage'];
 
+/** A value that counts once its hook has completed. */
+interface Staged {
+  readonly name: string;
+  readonly scalar: Scalar;
+  readonly options: LogOptions;
+  readonly scope: LogScope;
+  readonly share: BatchShare;
+  /** The step's value of all ranks, when they have put it together. */
+  ofAll?: Scalar;
+}
+
+/** The value of a step that the ranks put together. */
+interface SyncedStep {
+  readonly name: string;
+  readonly reduceFx: ReduceFx;
+  readonly scalar: Scalar;
+  readonly share: BatchShare;
+  put(ofAll: Scalar): void;
+}
+
 /**
  * Everything that was logged. Within a hook, logged values are staged; they count when the hook has
  * completed ({@link commit}), so a hook that throws leaves no trace. Tensors are read only when something
@@ -50,13 +71,7 @@ export class MetricStore {
     validation: new Map(),
     test: new Map(),
   };
-  #staged: {
-    name: string;
-    scalar: Scalar;
-    options: LogOptions;
-    scope: LogScope;
-    share: BatchShare;
-  }[] = [];
+  #staged: Staged[] = [];
 
   constructor(engine: EngineTensors, ranks: Ranks = new Ranks()) {
     this.#engine = engine;
@@ -111,7 +126,7 @@ export class MetricStore {
   commit(): void {
     const staged = this.#staged;
     this.#staged = [];
-    for (const { name, scalar, options, scope, share } of staged) {
+    for (const { name, scalar, options, scope, share, ofAll } of staged) {
       const running = this.#runningOf(name, options, scope);
       if (running.options.onEpoch) {
         const isSynced = running.options.syncDist && this.#ranks.count > 1;
@@ -120,7 +135,7 @@ export class MetricStore {
       }
       if (running.options.onStep) {
         running.step?.release();
-        running.step = scalar.share();
+        running.step = ofAll ?? scalar.share();
         running.stepShare = share;
       }
       scalar.release();
@@ -135,22 +150,14 @@ export class MetricStore {
 
   #runningOf(name: string, options: LogOptions, scope: LogScope): Running {
     const { isBatchHook } = scope;
-    const isTrainStep = scope.stage === 'train' && isBatchHook;
-    const { reduceFx = 'mean' } = options;
     const existing = this.#running[scope.stage].get(keyOf(name, isBatchHook));
     if (existing !== undefined) return existing;
+    const resolved = resolveLogOptions(options, scope);
     const running: Running = {
       name,
       isBatchHook,
-      options: {
-        onStep: options.onStep ?? isTrainStep,
-        onEpoch: options.onEpoch ?? !isTrainStep,
-        progBar: options.progBar ?? false,
-        logger: options.logger ?? true,
-        reduceFx,
-        syncDist: options.syncDist ?? false,
-      },
-      epoch: new EpochReduction(reduceFx),
+      options: resolved,
+      epoch: new EpochReduction(resolved.reduceFx),
       ofRank: new RankValues(),
       step: undefined,
       stepShare: WHOLE,
@@ -159,28 +166,59 @@ export class MetricStore {
     return running;
   }
 
-  /** Puts together, over the ranks, what was logged for this step with `syncDist`. */
+  /**
+   * Puts together, over the ranks, what was logged for this step with `syncDist`, that of the present hook too: all
+   * that may fail on the way has failed before any of it counts.
+   */
   async syncSteps(stage: Stage): Promise<void> {
     if (!this.#ranks.areMany) return;
-    const synced = this.#syncedOf(stage).filter(({ step }) => step !== undefined);
+    const steps = this.#syncedSteps(stage);
     // A rank that has logged nothing must know of the others that have.
-    const [most] = await this.#ranks.reduce([synced.length], 'max');
+    const [most] = await this.#ranks.reduce([steps.length], 'max');
     if (most === 0) return;
     const metrics: RankMetric[] = [];
-    for (const { name, step, stepShare, options } of synced) {
-      const value = (await step?.value()) ?? Number.NaN;
-      metrics.push({ name, reduceFx: options.reduceFx, values: [{ value, ...stepShare }] });
+    for (const { name, reduceFx, scalar, share } of steps) {
+      metrics.push({ name, reduceFx, values: [{ value: await scalar.value(), ...share }] });
     }
     for (const [i, value] of (await valueOfAll(metrics, this.#ranks)).entries()) {
-      const running = synced[i] as Running;
-      running.step?.release();
-      running.step = Scalar.ofNumber(Math.fround(value));
+      steps[i]?.put(Scalar.ofNumber(Math.fround(value)));
     }
+  }
+
+  /** The last value of each metric. */
+  #syncedSteps(stage: Stage): readonly SyncedStep[] {
+    const steps = new Map<string, SyncedStep>();
+    const optionsOf = new Map<string, ResolvedLogOptions>();
+    for (const [key, running] of this.#running[stage]) {
+      const { name, options, step, stepShare: share } = running;
+      optionsOf.set(key, options);
+      if (!options.syncDist || step === undefined) continue;
+      const put = (ofAll: Scalar): void => {
+        step.release();
+        running.step = ofAll;
+      };
+      steps.set(key, { name, reduceFx: options.reduceFx, scalar: step, share, put });
+    }
+    for (const staged of this.#staged) {
+      const { name, scalar, scope, share } = staged;
+      if (scope.stage !== stage) continue;
+      const key = keyOf(name, scope.isBatchHook);
+      const options = optionsOf.get(key) ?? resolveLogOptions(staged.options, scope);
+      optionsOf.set(key, options);
+      if (!options.syncDist || !options.onStep) continue;
+      const put = (ofAll: Scalar): void => {
+        staged.ofAll = ofAll;
+      };
+      steps.set(key, { name, reduceFx: options.reduceFx, scalar, share, put });
+    }
+    return [...steps.values()];
   }
 
   /** The same for the epoch so far. All ranks have the same afterwards, whenever it is done. */
   async #syncEpoch(stage: Stage): Promise<void> {
-    const synced = this.#syncedOf(stage).filter(({ options }) => options.onEpoch);
+    const synced = [...this.#running[stage].values()].filter(
+      ({ options }) => options.syncDist && options.onEpoch,
+    );
     const metrics: RankMetric[] = [];
     for (const { name, options, ofRank } of synced) {
       metrics.push({ name, reduceFx: options.reduceFx, values: await ofRank.take() });
@@ -191,10 +229,6 @@ export class MetricStore {
     for (const [i, { epoch }] of synced.entries()) {
       for (const { value, weight } of all[i] ?? []) epoch.add(Scalar.ofNumber(value), weight);
     }
-  }
-
-  #syncedOf(stage: Stage): readonly Running[] {
-    return [...this.#running[stage].values()].filter(({ options }) => options.syncDist);
   }
 
   /** Makes the step values of a stage visible, as measured for `loggedFor`; the names that changed. */
@@ -221,6 +255,14 @@ export class MetricStore {
     if (!this.#ranks.areMany) return [];
     return [...this.#running[stage].values()]
       .filter(({ options, isBatchHook }) => isBatchHook && options.onEpoch && !options.syncDist)
+      .map(({ name }) => name);
+  }
+
+  /** What the epoch's training has logged with `syncDist` while the other ranks can no longer tell their part of it. */
+  get cutOff(): readonly string[] {
+    if (this.#ranks.count === 1 || this.#ranks.areMany) return [];
+    return [...this.#running.train.values()]
+      .filter(({ ofRank }) => !ofRank.isEmpty)
       .map(({ name }) => name);
   }
 

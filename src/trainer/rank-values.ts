@@ -24,7 +24,12 @@ export class RankValues {
 
   add(scalar: Scalar, share: BatchShare): void {
     this.#unread.push({ scalar: scalar.share(), share });
-    if (this.#unread.length >= MAX_UNREAD) void this.#read();
+    // What cannot be read is an error of `take`.
+    if (this.#unread.length >= MAX_UNREAD) this.#read().catch(() => undefined);
+  }
+
+  get isEmpty(): boolean {
+    return this.#values.length === 0 && this.#unread.length === 0;
   }
 
   /** All of it, in order; starts over. */

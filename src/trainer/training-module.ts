@@ -275,6 +275,7 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
   abstract isTensor(value: unknown): boolean;
   abstract describe(handle: unknown): { readonly dtype: DType; readonly shape: readonly number[] };
   abstract retain(handle: unknown): unknown;
+  isUnchanged?(handle: unknown, retained: unknown): boolean;
   abstract release(handle: unknown): void;
   abstract read(handle: unknown): Promise<Uint8Array>;
   abstract readScalar(handle: unknown): number | Promise<number>;

@@ -132,11 +132,23 @@ export class TrainingState {
     return this.#standing;
   }
 
+  /** The error of one rank alone has parted it from the others: the rest of the state is that of all. */
+  #warnOfCutOff(): void {
+    const { cutOff } = this.metrics;
+    if (cutOff.length === 0) return;
+    const names = cutOff.map((name) => `'${name}'`).join(', ');
+    this.#trainer.warnOnce(
+      `${names}: what other ranks have logged since the last save cannot be had any more. A run that is resumed from ` +
+        `what is saved now has another value for this epoch; its weights are the same.`,
+    );
+  }
+
   /** Takes hold of everything a checkpoint holds, now. */
   async capture(): Promise<Snapshot> {
     const sequence = this.#standing.sequence + 1;
     this.#standing = { ...this.#standing, sequence };
     const { metrics, rng, learningRate, data, loop } = this;
+    this.#warnOfCutOff();
     return await captureCheckpoint({
       trainer: this.#trainer,
       module: this.#module,
@@ -149,7 +161,7 @@ export class TrainingState {
       elapsedMs: loop?.elapsedMs ?? 0,
       trainPosition: loop?.feedPosition,
       valPositions: loop?.validationPositions ?? [],
-      gradients: loop?.gradientsBefore,
+      state: loop?.stateBefore,
       ending: loop?.ending,
       sequence,
     });

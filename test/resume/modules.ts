@@ -30,7 +30,10 @@ export function makeModule(configuration: Configuration): Probe {
   const module = new NoisyTensors(configuration);
   return {
     module,
-    weights: () => [module.kernel, module.bias].flatMap((weight) => [...weight.dataSync()]),
+    weights: () => {
+      const { kernel, bias, movingMean } = module;
+      return [kernel, bias, movingMean].flatMap((weight) => [...weight.dataSync()]);
+    },
   };
 }
 
@@ -78,10 +81,12 @@ class NoisyArrays extends ArrayModule<Batch> {
   }
 }
 
-/** A dense layer with dropout, whose seed is drawn at each step. */
+/** A dense layer with dropout, whose seed is drawn at each step, and a moving mean. */
 class NoisyTensors extends TfjsModule<Batch> {
   readonly kernel = tf.variable(tf.tensor2d([0.5, -0.25, 0.125], [3, 1]));
   readonly bias = tf.variable(tf.tensor1d([0.1]));
+  /** No gradient moves it: the forward pass does. */
+  readonly movingMean = tf.variable(tf.scalar(0), false);
   readonly #configuration: Configuration;
 
   constructor(configuration: Configuration) {
@@ -98,6 +103,7 @@ class NoisyTensors extends TfjsModule<Batch> {
     return tf.mean(tf.square(tf.sub(y, 1)));
   }
   override trainingStep(batch: Batch): tf.Tensor {
+    this.movingMean.assign(tf.add(tf.mul(this.movingMean, 0.9), 0.1 * (batch[0] ?? 0)));
     const loss = this.#loss(batch, false);
     this.log('loss', loss, { onStep: true, onEpoch: true, batchSize: batch.length, progBar: true });
     return loss;

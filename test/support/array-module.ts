@@ -67,6 +67,11 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
     return values;
   }
 
+  /** Gives a weight other values, as a forward pass may. */
+  replace(name: string, values: ArrayLike<number>): void {
+    this.#groups.model.set(name, Float32Array.from(values));
+  }
+
   override setupOptimizers(): unknown {
     const configured = this.configureOptimizers();
     this.#sgd = { momentum: 0, ...('optimizer' in configured ? configured.optimizer : configured) };
@@ -198,6 +203,10 @@ export abstract class ArrayModule<Batch = number> extends TrainingModule<Batch> 
 
   override retain(handle: unknown): unknown {
     return handle;
+  }
+
+  override isUnchanged(handle: unknown, retained: unknown): boolean {
+    return handle === retained;
   }
 
   override release(_handle: unknown): void {}

@@ -3,6 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ModelCheckpoint, Trainer } from '../../src/index.ts';
+import { EpochReduction } from '../../src/trainer/epoch-reduction.ts';
+import { RankValues } from '../../src/trainer/rank-values.ts';
+import { Scalar } from '../../src/trainer/scalar.ts';
+import { WHOLE } from '../../src/trainer/share.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
 
 /** A scalar on a device: reading it is counted. */
@@ -67,3 +71,36 @@ it('reads a logged tensor only when a save needs it, and holds none longer than 
   expect(module.held).toBe(0);
   await rm(root, { recursive: true });
 });
+
+it.each([
+  ['an epoch', () => new EpochReduction('mean')],
+  ['a rank', () => new RankValues()],
+])(
+  'of %s: a value that cannot be read is an error of who asks for it, not before',
+  async (_, make) => {
+    class Lost extends Lazy {
+      override readScalar(): Promise<number> {
+        return Promise.reject(new RangeError('the device is lost'));
+      }
+    }
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    const others = process.listeners('unhandledRejection');
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', note);
+    try {
+      const values: EpochReduction | RankValues = make();
+      const scalar = Scalar.of(new Lost(), 'loss', new Device(1));
+      // More than are held unread.
+      for (let i = 0; i < 100; i++) {
+        if (values instanceof RankValues) values.add(scalar, WHOLE);
+        else values.add(scalar, 1);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+      await expect(values.take()).rejects.toThrow('the device is lost');
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', note);
+      for (const other of others) process.on('unhandledRejection', other);
+    }
+  },
+);

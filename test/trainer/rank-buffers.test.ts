@@ -1,10 +1,11 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import * as layers from '@tensorflow/tfjs-layers';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { TfjsModule } from '../../src/engines/tfjs/index.ts';
 import { DataLoader, type Strategy, Trainer } from '../../src/index.ts';
 import { Share } from '../../src/trainer/share.ts';
+import type { LossAndGradients } from '../support/array-module.ts';
 import { localRanks } from '../support/local-ranks.ts';
 import { expectClose, Line, train, weightsOf } from '../support/ranked-training.ts';
 
@@ -86,8 +87,44 @@ it.each([1, 2])(
   },
 );
 
-it('what no rank has changed is not sent; nothing is even asked where every weight has a gradient', async () => {
-  const callsFor = async (module: () => Line): Promise<readonly string[]> => {
+/** Counts the bytes of buffers that are read, and the aliases that are there. */
+class Frozen extends Line {
+  readonly reads: string[] = [];
+  readonly held = new Map<unknown, number>();
+
+  constructor() {
+    super({ changing: [0, 0, 0], frozen: [1, 2, 3, 4, 5], still: [6, 7, 8, 9], too: [9, 9, 9, 9] });
+  }
+  override trainingStep(items: readonly number[]): LossAndGradients {
+    if (this.globalStep === 2) this.replace('changing', [this.globalStep, items.length, 1]);
+    return super.trainingStep(items);
+  }
+  override async read(handle: unknown): Promise<Uint8Array> {
+    const { length } = handle as Float32Array;
+    const name = { 3: 'changing', 4: 'still', 5: 'frozen' }[length];
+    if (name !== undefined) this.reads.push(`${name} at ${this.globalStep}`);
+    return await super.read(handle);
+  }
+  override retain(handle: unknown): unknown {
+    this.held.set(handle, (this.held.get(handle) ?? 0) + 1);
+    return super.retain(handle);
+  }
+  override release(handle: unknown): void {
+    const held = (this.held.get(handle) ?? 0) - 1;
+    if (held === 0) this.held.delete(handle);
+    else if (typeof handle !== 'number') this.held.set(handle, held);
+  }
+}
+
+describe('what no rank has changed', () => {
+  const job = {
+    ranks: 2,
+    checkpoints: [],
+    trainer: { maxEpochs: 1, limitValBatches: 0, numSanityValSteps: 0, enableCheckpointing: false },
+  };
+
+  /** What rank 0 sends and asks about as many weights as there are buffers. */
+  async function callsFor(module: () => Line, buffers: number): Promise<readonly string[]> {
     const calls: string[] = [];
     const strategies = localRanks(2).map((strategy): Strategy => {
       if (!strategy.isGlobalZero) return strategy;
@@ -97,20 +134,44 @@ it('what no rank has changed is not sent; nothing is even asked where every weig
           calls.push(`send ${bytes.length}`);
           await strategy.broadcastTensor(bytes);
         },
-        reduceBoolean: async (value, over) => {
-          calls.push('ask');
-          return await strategy.reduceBoolean(value, over);
+        reduce: async (values, how) => {
+          if (values.length === buffers && how === 'max') calls.push('ask');
+          return await strategy.reduce(values, how);
         },
       };
     });
-    const all = await train({ ranks: 2, strategies, module, trainer: { maxEpochs: 1 } });
+    const all = await train({ ...job, strategies, module });
     expect(all.map(({ error }) => error)).toEqual([undefined, undefined]);
-    return calls.filter((call) => call === 'ask' || call === 'send 16');
-  };
-  expect(await callsFor(() => new Line())).toEqual([]);
-  // The first batch is the first to tell which weights have a gradient.
-  const frozen = await callsFor(() => new Line({ frozen: [1, 2, 3] }));
-  expect(frozen).toEqual(['ask', 'send 16', 'ask', 'ask', 'ask', 'ask']);
+    return calls.slice(calls.indexOf('ask'));
+  }
+
+  it('is not sent', async () => {
+    // The first batch is the first to tell which weights have a gradient.
+    expect(await callsFor(() => new Frozen(), 4)).toEqual([
+      ...['ask', 'send 72'],
+      'ask',
+      ...['ask', 'send 16'],
+      ...['ask', 'ask'],
+    ]);
+  });
+
+  it('is not even asked about where every weight has a gradient', async () => {
+    const calls = await callsFor(() => new Line(), 0);
+    expect(calls).not.toContain('ask');
+  });
+
+  it('is not read again, and nothing is kept of it beyond the fit', async () => {
+    const all = await train({ ...job, module: () => new Frozen() });
+    const [zero, one] = all.map(({ module }) => module as Frozen);
+    const start = ['changing at 0', 'frozen at 0', 'still at 0', 'still at 0'];
+    // Before training rank 0 gives the others its weights and velocities, then what are buffers.
+    const given = [...start, ...start];
+    expect(zero?.reads).toEqual([...given, ...start, ...Array(3).fill('changing at 2')]);
+    expect(one?.reads).toEqual(Array(2).fill('changing at 2'));
+    expect(zero?.weight('changing')).toEqual(Float32Array.of(2, 3, 1));
+    expect(one?.weight('changing')).toEqual(zero?.weight('changing'));
+    expect([...(zero?.held ?? []), ...(one?.held ?? [])]).toEqual([]);
+  });
 });
 
 it.each([0, 1])(

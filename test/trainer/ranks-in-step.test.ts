@@ -16,7 +16,14 @@ import type { CheckpointHost } from '../../src/trainer/checkpointing.ts';
 import { Share } from '../../src/trainer/share.ts';
 import type { LossAndGradients } from '../support/array-module.ts';
 import { localRanks } from '../support/local-ranks.ts';
-import { type Job, Line, namesIn, type Rank, train } from '../support/ranked-training.ts';
+import {
+  type Job,
+  Line,
+  namesIn,
+  type Rank,
+  train,
+  weightsOf,
+} from '../support/ranked-training.ts';
 import { quietTrainer } from '../support/recorded-hooks.ts';
 
 /** Batches without a length, as many as are given. */
@@ -82,6 +89,25 @@ describe('data that is not the same on all ranks', () => {
     const message = /rank 0 has 0.5 of a batch, its last; rank 1 has 0.25 of a batch, its last/;
     expectSameError(await train({ ...job, fit }), 'MISCONFIGURATION', message);
   });
+
+  it.each([0, 1])(
+    'so is data that rank %i alone divides, though the shares add up',
+    async (rank) => {
+      const source = (shards: boolean): DataSource => ({
+        length: 1,
+        *[Symbol.iterator]() {
+          yield [1, 2];
+        },
+        ...(shards && { shard: () => [new Share([1], 0.5)] }),
+      });
+      const fit = (own: number) => ({ trainDataloaders: source(own === rank) as never });
+      const message = [
+        /rank 0 has 0.5 of a batch, its last; rank 1 has a whole batch, its last/,
+        /rank 0 has a whole batch, its last; rank 1 has 0.5 of a batch, its last/,
+      ][rank] as RegExp;
+      expectSameError(await train({ ...job, fit }), 'MISCONFIGURATION', message);
+    },
+  );
 
   it('empty data is an error of all ranks', async () => {
     const fit = () => ({ trainDataloaders: stream(0) as never });
@@ -398,6 +424,49 @@ describe('ranks that are not given the same', () => {
       const module = () => new Logging();
       const all = await train({ ranks: 2, checkpoints: [{}], module });
       expectSameError(all, 'MISCONFIGURATION', message);
+    },
+  );
+
+  it.each(['trainingStep', 'onBeforeOptimizerStep', 'onTrainBatchEnd', 'onTrainEpochEnd'] as const)(
+    'and what it saves of an error in %s is resumed as if it had never been',
+    async (hook) => {
+      class Logging extends Line {
+        isOdd = false;
+        /** Of each epoch's start. */
+        readonly metrics: unknown[] = [];
+        constructor(isOdd: boolean) {
+          super();
+          this.isOdd = isOdd;
+          Object.assign(this, {
+            [hook]: (items: readonly number[]) => {
+              const isDue = this.globalStep === (hook === 'onTrainEpochEnd' ? 5 : 3);
+              const name = this.isOdd && isDue && this.trainer.isGlobalZero ? 'odd' : 'even';
+              this.log(name, this.globalStep, { onStep: true, onEpoch: true, syncDist: true });
+              return hook === 'trainingStep' ? super.trainingStep(items) : undefined;
+            },
+          });
+        }
+        override onTrainEpochStart(): void {
+          this.metrics.push({ ...this.trainer.callbackMetrics });
+        }
+      }
+      const job = { ranks: 2, checkpoints: [{ saveOnException: true, filename: 'failed' }] };
+      const whole = await train({ ...job, module: () => new Logging(false) });
+      const storage = memoryFiles();
+      const failed = await train({ ...job, storage, module: () => new Logging(true) });
+      expectSameError(failed, 'MISCONFIGURATION', /rank 0 has logged .*'odd'/);
+      const fit = () => ({ ckptPath: '/c/failed.ckpt' });
+      const resumed = await train({ ...job, storage, fit, module: () => new Logging(false) });
+      for (const [rank, { error, module }] of resumed.entries()) {
+        expect(error).toBeUndefined();
+        const unbroken = whole[rank] as Rank;
+        expect(weightsOf({ ...unbroken, module })).toEqual(weightsOf(unbroken));
+      }
+      // What is logged without syncDist is rank 0's.
+      const [zero, before] = [resumed[0] as Rank, whole[0] as Rank];
+      expect(zero.trainer.callbackMetrics).toEqual(before.trainer.callbackMetrics);
+      const { metrics } = zero.module as Logging;
+      expect(metrics).toEqual((before.module as Logging).metrics.slice(-metrics.length));
     },
   );
 

@@ -383,6 +383,9 @@ it('an error on one rank ends the others, and rank 0 saves its own exception fir
     });
     expect(all[failing]?.error).toMatchObject({ code: 'HOOK_FAILED' });
     expect(all[1 - failing]?.error).toBeDefined();
+    const warnings = all.map(({ messages }) => messages.filter((text) => /'loss'/.test(text)));
+    const told = /^'loss': what other ranks .* has another value for this epoch/;
+    expect(warnings).toEqual([[expect.stringMatching(told)], []]);
   }
   expect(await namesIn(storage)).toEqual(['/c/failed.ckpt']);
 });

@@ -289,6 +289,11 @@ export abstract class JaxModule<
     return (handle as JaxArray).ref;
   }
 
+  override isUnchanged(handle: unknown, retained: unknown): boolean {
+    // An array never changes, and a reference is the array itself.
+    return handle === retained;
+  }
+
   release(handle: unknown): void {
     if (handle instanceof JaxArray) handle.dispose();
   }

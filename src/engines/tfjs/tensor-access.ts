@@ -15,6 +15,10 @@ export class TensorAccess implements EngineTensors {
   retain(handle: unknown): unknown {
     return alias(handle as tf.Tensor);
   }
+  isUnchanged(handle: unknown, retained: unknown): boolean {
+    // What is assigned to a variable brings data of its own.
+    return (handle as tf.Tensor).dataId === (retained as tf.Tensor).dataId;
+  }
   release(handle: unknown): void {
     if (handle instanceof tf.Tensor) handle.dispose();
   }

@@ -171,6 +171,10 @@ export abstract class TfjsModule<Batch = unknown> extends TrainingModule<Batch> 
     return tensorAccess.retain(handle);
   }
 
+  override isUnchanged(handle: unknown, retained: unknown): boolean {
+    return tensorAccess.isUnchanged?.(handle, retained) === true;
+  }
+
   release(handle: unknown): void {
     tensorAccess.release(handle);
   }

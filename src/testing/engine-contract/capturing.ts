@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { tensorSizeBytes } from '../../format/dtype.ts';
-import { assertOtherTensors, assertSameTensors, type Check, hold, stateOf } from './check.ts';
+import {
+  assertOtherTensors,
+  assertSameTensors,
+  type Check,
+  hold,
+  labelOf,
+  stateOf,
+} from './check.ts';
 
 /** What a state consists of, and what a snapshot of it keeps. */
 export function capturingContract(check: Check): void {
@@ -42,6 +49,31 @@ export function capturingContract(check: Check): void {
     assertSameTensors(later, atOnce);
     assertOtherTensors(await stateOf(module, 'model'), later);
   });
+  check(
+    'calls unchanged, if it can tell, what has the values still that were captured',
+    async (modules) => {
+      const module = await modules.open(2);
+      const captured: { label: string; owned: unknown; bytes: Uint8Array }[] = [];
+      for (const entry of module.state()) {
+        const owned = module.retain(entry.handle);
+        const bytes = Uint8Array.from(await module.read(owned));
+        captured.push({ label: labelOf(entry), owned, bytes });
+        const isUnchanged = module.isUnchanged?.(entry.handle, owned) ?? true;
+        assert.ok(isUnchanged, `${labelOf(entry)} has just been captured`);
+      }
+      await modules.train(module, 2, 3);
+      const later = new Map(
+        (await stateOf(module)).map((tensor) => [labelOf(tensor), tensor.bytes]),
+      );
+      const handles = new Map([...module.state()].map((entry) => [labelOf(entry), entry.handle]));
+      for (const { label, owned, bytes } of captured) {
+        if (module.isUnchanged?.(handles.get(label), owned) === true) {
+          assert.deepEqual(later.get(label), bytes, `${label} has changed`);
+        }
+        module.release(owned);
+      }
+    },
+  );
   check('keeps what was captured when the module is loaded over', async (modules) => {
     const module = await modules.open();
     const start = await stateOf(module);
