@@ -221,6 +221,21 @@ describe.each(FLAVOURS)('%s', (mpi) => {
     }
   });
 
+  it.each([0, 1])('a least or greatest that is NaN on rank %i is NaN on both', async (rank) => {
+    const job = { out: newFolder(), epochs: 1 };
+    const trouble = { kind: 'metric is NaN', rank } as const;
+    const never = await train(mpi, 2, { ...job, trouble: { ...trouble, step: 999 } });
+    const once = await train(mpi, 2, { ...job, trouble: { ...trouble, step: 0 } });
+    for (const [{ results }, value] of [
+      [never, 1],
+      // What JSON makes of NaN.
+      [once, null],
+    ] as const) {
+      expect(results).toHaveLength(2);
+      for (const { metrics } of results) expect(metrics).toMatchObject({ min: value, max: value });
+    }
+  });
+
   it('a logger that flushes when a checkpoint is durable does so beside training', async () => {
     const trouble = { kind: 'logger flushes', rank: 0, step: 0 } as const;
     const { code, output, results } = await train(mpi, 2, { out: newFolder(), epochs: 4, trouble });

@@ -24,6 +24,8 @@ export interface TrainingJob {
       | 'save fails'
       /** After `step` batches; it has no length. */
       | 'data ends'
+      /** From that step on. */
+      | 'metric is NaN'
       /** Each time that a checkpoint is durable. */
       | 'logger flushes';
   };

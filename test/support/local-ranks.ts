@@ -72,7 +72,11 @@ export function localRanks(worldSize: number): readonly Strategy[] {
         const all = await meet(`reduce ${values.length}`, values);
         const columns = values.map((_, i) => all.map((row) => row[i]!));
         if (how === 'sum') return columns.map((column) => column.reduce((a, b) => a + b));
-        return columns.map((column) => Math[how](...column));
+        // Like MPICH: what becomes of a NaN depends on the rank.
+        const keeps = (a: number, b: number): boolean => (how === 'min' ? a < b : a > b);
+        return columns.map((column) =>
+          column.reduce((a, b) => (keeps(b, a) ? b : a), column[rank]!),
+        );
       },
       gather: async (value) => structuredClone(await meet('gather', value)),
       abort: async (error) => {
