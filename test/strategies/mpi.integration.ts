@@ -124,6 +124,9 @@ describe.each(FLAVOURS)('%s', (mpi) => {
     ['promise rejects', 1, /rank 1 of 2 ends the job:[\s\S]*this rank has had enough/],
     ['exits', 1, /rank 1 of 2 ends the job:[\s\S]*process\.exit\(0\)/],
     ['never settles', 1, /rank 1 of 2 ends the job:[\s\S]*never settles/],
+    ['saves alone', 0, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
+    ['saves alone', 1, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
+    ['flushes alone', 0, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
     ['is killed', 1, /[Kk]illed|signal 9/],
     ['is killed', 0, /[Kk]illed|signal 9/],
   ] as const)('when one %s on rank %i, the job ends and says why', async (kind, rank, reason) => {

@@ -21,6 +21,8 @@ export interface TrainingJob {
       | 'exits'
       | 'is killed'
       | 'never settles'
+      | 'saves alone'
+      | 'flushes alone'
       | 'save fails'
       /** After `step` batches; it has no length. */
       | 'data ends'

@@ -69,6 +69,8 @@ async function makeTrouble(kind: string): Promise<void> {
   if (kind === 'exits') process.exit(0);
   if (kind === 'is killed') process.kill(process.pid, 'SIGKILL');
   if (kind === 'never settles') await new Promise(() => undefined);
+  if (kind === 'saves alone') await trainer.saveCheckpoint(`${job.out}/mine.ckpt`);
+  if (kind === 'flushes alone') await trainer.flush();
   if (kind === 'promise rejects') void Promise.reject(new RangeError('this rank has had enough'));
   if (kind === 'timer throws') {
     setTimeout(() => {

@@ -13,7 +13,7 @@ const SIGNATURES = {
   Comm_rank: ['H', 'int *'],
   Comm_size: ['H', 'int *'],
   Comm_set_errhandler: ['H', 'H'],
-  Ibarrier: ['H', 'void *'],
+  Iallreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H', 'void *'],
   Test: ['void *', 'void *', 'intptr'],
   Bcast: ['void *', 'int', 'H', 'int', 'H'],
   Allreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H'],
