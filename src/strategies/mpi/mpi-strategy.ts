@@ -7,7 +7,10 @@ import { MpiWorld } from './world.ts';
 
 /** What `mpiStrategy(options)` takes. */
 export interface MpiStrategyOptions {
-  /** Path of the shared library of MPI. Default: that of the launcher, by its usual names. */
+  /**
+   * Path of the shared library of MPI; the library says itself whether it is OpenMPI or MPICH. Default: that of the
+   * launcher, by its usual names.
+   */
   readonly library?: string | undefined;
 }
 
@@ -51,7 +54,9 @@ export function mpiStrategy(options: MpiStrategyOptions = {}): Strategy {
     );
   };
   return {
-    name: flavour,
+    get name() {
+      return world?.flavour ?? flavour;
+    },
     rank,
     worldSize,
     isGlobalZero,

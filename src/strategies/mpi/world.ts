@@ -3,7 +3,7 @@ import { HighwaterError } from '../../errors.ts';
 import { nextMacrotask } from '../../event-loop.ts';
 import type { NumberBuffer, Reduction } from '../strategy.ts';
 import { type Call, checkSame, codeOf } from './calls.ts';
-import type { Launch } from './launcher.ts';
+import type { Flavour, Launch } from './launcher.ts';
 import { MpiLibrary } from './library.ts';
 
 /**
@@ -36,6 +36,10 @@ export class MpiWorld {
 
   private constructor(library: MpiLibrary) {
     this.#library = library;
+  }
+
+  get flavour(): Flavour {
+    return this.#library.flavour;
   }
 
   /**
