@@ -4,10 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs-core';
+import { Trainer } from 'highwater';
 import { readArguments, wholeNumber } from './digits/arguments.ts';
 import { fitDigits } from './digits/fit.ts';
 import { Mlp, useWasm } from './digits/mlp.ts';
-import { isLaunched, LAUNCHERS, launchSelf, type Mpi } from './digits-mpi/launch.ts';
+import { LAUNCHERS, launchSelf, type Mpi } from './digits-mpi/launch.ts';
 
 const usage = `npm run example -- digits-mpi [--ranks N] [--mpi openmpi|mpich] [--epochs N] [--out DIR] [--fresh]
 
@@ -47,6 +48,9 @@ const settings = readArguments(usage, options, ({ ranks, mpi, epochs, rows, ...r
     rows: wholeNumber('rows', rows, 10),
   };
 });
+
+/** Whether a launcher, or Slurm in its stead, has started this process: the Trainer sees it. */
+const isLaunched = new Trainer({ logger: false }).strategy.name !== 'single';
 
 if (isLaunched) {
   tf.enableProdMode();

@@ -16,11 +16,6 @@ export const LAUNCHERS = {
 
 export type Mpi = keyof typeof LAUNCHERS;
 
-/** Whether a launcher, or Slurm in its stead, has started this process. */
-export const isLaunched: boolean = ['OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'PMIX_RANK'].some(
-  (name) => process.env[name] !== undefined,
-);
-
 const launcherOf = (mpi: Mpi): string | undefined => LAUNCHERS[mpi].commands.find(isOnPath);
 
 export function isInstalled(mpi: Mpi): boolean {

@@ -58,21 +58,24 @@ export async function fitDigits(
   if (fresh && trainer.isGlobalZero) {
     await rm(join(out, 'checkpoints'), { recursive: true, force: true });
   }
-  const signal = stopOnSignals();
   try {
     await trainer.fit(module, {
       trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true, seed: 7 }),
       valDataloaders: new DataLoader(val, { batchSize: 250 }),
       ckptPath: 'last',
-      signal,
+      signal: stopOnSignals(),
     });
     return { trainer, checkpoint, end: 'done' };
   } catch (error) {
-    if (signal.aborted) {
-      trainer.info('Interrupted; everything is saved. Go on with the same command.');
+    const { name, message, cause } = error as Error;
+    const isStopped = name === 'AbortError';
+    // With a cause it was asked to stop, and could not save.
+    if (isStopped && cause === undefined) {
+      trainer.info(`${message} Go on with the same command.`);
       return { trainer, checkpoint, end: 'interrupted' };
     }
-    console.error(error instanceof HighwaterError ? `${error.code}: ${error.message}` : error);
+    if (error instanceof HighwaterError) console.error(`${error.code}: ${message}`);
+    else console.error(isStopped ? message : error);
     process.exitCode = 1;
     return { trainer, checkpoint, end: 'failed' };
   }

@@ -11,7 +11,9 @@ export type NumberBuffer = Float32Array | Float64Array;
  *
  * Every method but {@link setup}, {@link teardown} and {@link abort} is collective: all ranks call the same
  * ones in the same order, with the same lengths, and none resolves before all that it needs have called it.
- * Calls may overlap: they are carried out one after the other. What crosses ranks is copied.
+ * Calls may overlap: they are carried out one after the other, in the order in which they were made. What crosses
+ * ranks is copied. When the ranks call different methods, or with different lengths, each of those calls rejects on its rank,
+ * with an error (`STRATEGY_FAILED`) that names both; the next ones are carried out.
  */
 export interface Strategy {
   /** For messages: `single`, `openmpi`, `mpich`. */

@@ -12,8 +12,8 @@ const REDUCERS: Readonly<
 > = {
   mean: (sofar, value, weight) => Math.fround(sofar + Math.fround(value * weight)),
   sum: (sofar, value) => Math.fround(sofar + value),
-  min: Math.min,
-  max: Math.max,
+  min: (sofar, value) => Math.min(sofar, value),
+  max: (sofar, value) => Math.max(sofar, value),
 };
 const START: Readonly<Record<ReduceFx, number>> = {
   mean: 0,

@@ -69,7 +69,9 @@ export async function valuesOfAll(
   ranks: Ranks,
 ): Promise<readonly (readonly SharedValue[])[]> {
   checkAlike(await ranks.gather(spell(metrics)), ranks);
-  const all = metrics.flatMap(({ reduceFx, values }) => values.map((each) => part(reduceFx, each)));
+  const all = metrics.flatMap(({ reduceFx, values }) =>
+    values.map((each) => (isExtreme(reduceFx) ? nanCount(each) : part(reduceFx, each))),
+  );
   const weights = all.map(({ weight }) => weight);
   const sums = await ranks.reduce([...all.map(({ value }) => value), ...weights], 'sum');
   const [least, most] = await Promise.all([
@@ -83,7 +85,8 @@ export async function valuesOfAll(
       const share = { weight: sums[all.length + at++] ?? 0, copies: 1 };
       if (reduceFx === 'mean') return { value: sum / share.weight, ...share };
       if (reduceFx === 'sum') return { value: sum / copies, ...share };
-      return { value: (reduceFx === 'min' ? least : most).shift() ?? Number.NaN, ...share };
+      const extreme = (reduceFx === 'min' ? least : most).shift() ?? Number.NaN;
+      return { value: sum > 0 ? Number.NaN : extreme, ...share };
     }),
   );
 }
@@ -105,7 +108,7 @@ export async function valueOfAll(
   return metrics.map(({ reduceFx, values: [{ copies } = NOTHING] }, i) => {
     const parts = told.map((each) => each[i + 1] as unknown as readonly [number, number]);
     const values = parts.filter(([, weight]) => weight > 0).map(([value]) => value);
-    if (reduceFx === 'min' || reduceFx === 'max') return Math[reduceFx](...values);
+    if (isExtreme(reduceFx)) return Math[reduceFx](...values);
     const sum = values.reduce((all, value) => all + value, 0);
     const weight = parts.reduce((all, [, each]) => all + each, 0);
     return sum / (reduceFx === 'mean' ? weight : copies);
@@ -119,6 +122,16 @@ function part(reduceFx: ReduceFx, shared: SharedValue): SharedValue {
   return { ...shared, value: reduceFx === 'mean' ? value * weight : value };
 }
 
+function isExtreme(reduceFx: ReduceFx): reduceFx is 'min' | 'max' {
+  return reduceFx === 'min' || reduceFx === 'max';
+}
+
+/** What a value whose extreme is looked for adds to a sum over the ranks: above 0, it is NaN somewhere. */
+function nanCount({ value, weight, copies }: SharedValue): SharedValue {
+  return { value: Number(weight > 0 && Number.isNaN(value)), weight, copies };
+}
+
+/** Without the NaN among them: what MPI makes of one differs from rank to rank. */
 async function extremesOf(
   which: 'min' | 'max',
   metrics: readonly RankMetric[],
@@ -127,7 +140,8 @@ async function extremesOf(
   const nothing = which === 'min' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   const own = metrics
     .filter(({ reduceFx }) => reduceFx === which)
-    .flatMap(({ values }) => values.map(({ value, weight }) => (weight === 0 ? nothing : value)));
+    .flatMap(({ values }) => values)
+    .map(({ value, weight }) => (weight === 0 || Number.isNaN(value) ? nothing : value));
   return own.length === 0 ? [] : [...(await ranks.reduce(own, which))];
 }
 

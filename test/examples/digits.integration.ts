@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
@@ -14,22 +14,35 @@ const files = (): string[] =>
   readdirSync(join(root, 'checkpoints')).filter((name) => name.endsWith('.ckpt'));
 
 /** Starts the example, sends a signal once it has printed its nth epoch; its exit code, or the signal. */
-async function interrupted(signal: NodeJS.Signals, epochs: number): Promise<unknown> {
-  const child = spawn(process.execPath, node('--out', root), { stdio: ['ignore', 'pipe', 'pipe'] });
-  let seen = 0;
-  child.stderr.on('data', (text: Buffer) => {
-    seen += String(text).match(/^Epoch /gm)?.length ?? 0;
-    if (seen >= epochs) child.kill(signal);
-  });
-  return await new Promise((resolve) =>
+async function interrupted(
+  signal: NodeJS.Signals,
+  epochs: number,
+  { out = root, before = (): void => undefined } = {},
+): Promise<{ readonly end: unknown; readonly output: string }> {
+  const child = spawn(process.execPath, node('--out', out), { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let isSent = false;
+  const read = (text: Buffer): void => {
+    output += String(text);
+    if (isSent || (output.match(/^Epoch /gm)?.length ?? 0) < epochs) return;
+    isSent = true;
+    before();
+    child.kill(signal);
+  };
+  child.stdout.on('data', read);
+  child.stderr.on('data', read);
+  const end = await new Promise((resolve) =>
     child.on('close', (code, killedBy) => resolve(code ?? killedBy)),
   );
+  return { end, output };
 }
 
 it('trains on real digits, goes on after kill -9 and Ctrl-C, and knows when it is done', async () => {
-  expect(await interrupted('SIGKILL', 2)).toBe('SIGKILL');
+  expect((await interrupted('SIGKILL', 2)).end).toBe('SIGKILL');
   expect(files()).not.toEqual([]);
-  expect(await interrupted('SIGINT', 1)).toBe(130);
+  const { end, output: said } = await interrupted('SIGINT', 1);
+  expect(end).toBe(130);
+  expect(said).toContain('its state is saved. Go on with the same command.');
 
   const output = digits();
   expect(output).toMatch(/^resumed from .*\.ckpt$/m);
@@ -41,4 +54,16 @@ it('trains on real digits, goes on after kill -9 and Ctrl-C, and knows when it i
   expect(output).toMatch(/^removed .*epoch=0-/m);
 
   expect(digits()).toMatch(/^resumed from .*; nothing left to train$/m);
+}, 120_000);
+
+it('fails when it is asked to stop and cannot save, so that no scheduler starts it again', async () => {
+  const out = join(root, 'cannot-save');
+  const before = (): void => {
+    rmSync(join(out, 'checkpoints'), { recursive: true });
+    writeFileSync(join(out, 'checkpoints'), 'not a folder');
+  };
+  const { end, output } = await interrupted('SIGUSR1', 1, { out, before });
+  expect(end, output).toBe(1);
+  expect(output).toMatch(/Training was interrupted; saving its state failed: .*checkpoints/);
+  expect(output).not.toContain('Go on with');
 }, 120_000);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { mpiStrategy } from '../../src/strategies/mpi/index.ts';
 import { strategyContract } from '../../src/testing/strategy-contract.ts';
 
-const strategy = mpiStrategy();
+const strategy = mpiStrategy({ library: process.env.LIBRARY });
 const tests: [string, () => Promise<void>][] = [];
 strategyContract(strategy.name, () => ({ ranks: [strategy] }), {
   describe: (_name, body) => body(),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Mpi } from '../../examples/digits-mpi/launch.ts';
+import { BINARIES } from '../../src/strategies/mpi/handles.ts';
 import type { BatchNormResult } from './batch-norm-program.ts';
 import { type Ending, type JobOptions, runJob } from './mpi-job.ts';
 import type { TrainingJob, TrainingResult } from './training-job.ts';
@@ -124,6 +125,9 @@ describe.each(FLAVOURS)('%s', (mpi) => {
     ['promise rejects', 1, /rank 1 of 2 ends the job:[\s\S]*this rank has had enough/],
     ['exits', 1, /rank 1 of 2 ends the job:[\s\S]*process\.exit\(0\)/],
     ['never settles', 1, /rank 1 of 2 ends the job:[\s\S]*never settles/],
+    ['saves alone', 0, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
+    ['saves alone', 1, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
+    ['flushes alone', 0, /ends the job:[\s\S]*The ranks do not call the same: one calls [br]/],
     ['is killed', 1, /[Kk]illed|signal 9/],
     ['is killed', 0, /[Kk]illed|signal 9/],
   ] as const)('when one %s on rank %i, the job ends and says why', async (kind, rank, reason) => {
@@ -221,6 +225,21 @@ describe.each(FLAVOURS)('%s', (mpi) => {
     }
   });
 
+  it.each([0, 1])('a least or greatest that is NaN on rank %i is NaN on both', async (rank) => {
+    const job = { out: newFolder(), epochs: 1 };
+    const trouble = { kind: 'metric is NaN', rank } as const;
+    const never = await train(mpi, 2, { ...job, trouble: { ...trouble, step: 999 } });
+    const once = await train(mpi, 2, { ...job, trouble: { ...trouble, step: 0 } });
+    for (const [{ results }, value] of [
+      [never, 1],
+      // What JSON makes of NaN.
+      [once, null],
+    ] as const) {
+      expect(results).toHaveLength(2);
+      for (const { metrics } of results) expect(metrics).toMatchObject({ min: value, max: value });
+    }
+  });
+
   it('a logger that flushes when a checkpoint is durable does so beside training', async () => {
     const trouble = { kind: 'logger flushes', rank: 0, step: 0 } as const;
     const { code, output, results } = await train(mpi, 2, { out: newFolder(), epochs: 4, trouble });
@@ -230,14 +249,31 @@ describe.each(FLAVOURS)('%s', (mpi) => {
     expect(results[1]?.states).toEqual(results[0]?.states);
   });
 
-  it('says so when the library is not that of the launcher', async () => {
-    const library = mpi === 'openmpi' ? 'libnothing.so' : 'libmissing.so';
+  const [others = ''] = BINARIES[mpi === 'openmpi' ? 'mpich' : 'openmpi'].libraries;
+  it.each([
+    ['is missing', 'libmissing.so', 'MISCONFIGURATION', /cannot open shared .* apt-get install/],
+    ['is no MPI', 'libm.so.6', 'MISCONFIGURATION', /'libm\.so\.6' is no MPI library: .* apt-get/],
+    [
+      'is not that of the launcher',
+      others,
+      'STRATEGY_FAILED',
+      /launcher says rank \d of 2 .* MPI says rank 0 of 1/,
+    ],
+  ])('says so when the library %s', async (_, library, code, reason) => {
     const { results } = await train(mpi, 2, { out: newFolder(), epochs: 1, library });
     expect(results).toHaveLength(2);
     for (const { error, message } of results) {
-      expect(error).toBe('MISCONFIGURATION');
-      expect(message).toContain(`a launcher of ${mpi} has started this process`);
-      expect(message).toMatch(/apt-get install/);
+      expect(error).toBe(code);
+      expect(message).toContain(mpi);
+      expect(message).toMatch(reason);
     }
+  });
+
+  it('takes another library for what it is', async () => {
+    const env = { LIBRARY: others };
+    const program = 'test/strategies/contract-program.ts';
+    const { code, output, results } = await runJob({ mpi, program, env });
+    expect(code, output).toBe(0);
+    expect(results).toMatchObject([{ name: mpi === 'openmpi' ? 'mpich' : 'openmpi' }]);
   });
 });

@@ -21,9 +21,13 @@ export interface TrainingJob {
       | 'exits'
       | 'is killed'
       | 'never settles'
+      | 'saves alone'
+      | 'flushes alone'
       | 'save fails'
       /** After `step` batches; it has no length. */
       | 'data ends'
+      /** From that step on. */
+      | 'metric is NaN'
       /** Each time that a checkpoint is durable. */
       | 'logger flushes';
   };

@@ -47,6 +47,11 @@ class Linear extends ArrayModule<readonly number[]> {
   }
   override validationStep(): void {
     this.log('score', SCRIPT[this.currentEpoch % SCRIPT.length] ?? 0, { syncDist: true });
+    if (trouble?.kind !== 'metric is NaN') return;
+    const diverges = trouble.rank === trainer.strategy.rank && trouble.step <= this.globalStep;
+    for (const reduceFx of ['min', 'max'] as const) {
+      this.log(reduceFx, diverges ? Number.NaN : 1, { reduceFx, syncDist: true, batchSize: 1 });
+    }
   }
   override configureOptimizers() {
     return { learningRate: 0.05, momentum: 0.9 };
@@ -64,6 +69,8 @@ async function makeTrouble(kind: string): Promise<void> {
   if (kind === 'exits') process.exit(0);
   if (kind === 'is killed') process.kill(process.pid, 'SIGKILL');
   if (kind === 'never settles') await new Promise(() => undefined);
+  if (kind === 'saves alone') await trainer.saveCheckpoint(`${job.out}/mine.ckpt`);
+  if (kind === 'flushes alone') await trainer.flush();
   if (kind === 'promise rejects') void Promise.reject(new RangeError('this rank has had enough'));
   if (kind === 'timer throws') {
     setTimeout(() => {

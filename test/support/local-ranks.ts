@@ -1,9 +1,16 @@
+import { HighwaterError } from '../../src/errors.ts';
 import type { NumberBuffer, Strategy } from '../../src/strategies/strategy.ts';
+
+interface Arrival {
+  readonly values: readonly unknown[];
+  readonly resolve: (all: unknown[]) => void;
+  readonly reject: (error: unknown) => void;
+}
 
 /** Where all ranks meet: the nth call of each is one meeting. */
 class Meetings {
   readonly #size: number;
-  readonly #waiting = new Map<number, { values: unknown[]; resolve: (all: unknown[]) => void }[]>();
+  readonly #waiting = new Map<number, Arrival[]>();
   #end: ((error: unknown) => void)[] = [];
   #error: unknown;
 
@@ -17,15 +24,21 @@ class Meetings {
     const there = this.#waiting.get(n) ?? [];
     this.#waiting.set(n, there);
     const result = new Promise<unknown[]>((resolve, reject) => {
-      there.push({ values: [rank, kind, value], resolve });
+      there.push({ values: [rank, kind, value], resolve, reject });
       this.#end.push(reject);
     });
     if (there.length === this.#size) {
       this.#waiting.delete(n);
       const sorted = there.map(({ values }) => values).sort(([a], [b]) => Number(a) - Number(b));
       const kinds = new Set(sorted.map(([, each]) => each));
-      if (kinds.size > 1) this.end(new Error(`the ranks call ${[...kinds].join(' and ')}`));
-      for (const { resolve } of there) resolve(sorted.map(([, , each]) => each));
+      const error = new HighwaterError(
+        'STRATEGY_FAILED',
+        `the ranks call ${[...kinds].join(' and ')}`,
+      );
+      for (const { resolve, reject } of there) {
+        if (kinds.size > 1) reject(error);
+        else resolve(sorted.map(([, , each]) => each));
+      }
     }
     return (await result) as T[];
   }
@@ -65,14 +78,18 @@ export function localRanks(worldSize: number): readonly Strategy[] {
       },
       reduceGradients: async (buckets) => void (await Promise.all(buckets.map(add))),
       reduceBoolean: async (value, over) => {
-        const all = await meet('boolean', value);
+        const all = await meet(`boolean ${over}`, value);
         return over === 'any' ? all.some(Boolean) : all.every(Boolean);
       },
       reduce: async (values, how) => {
-        const all = await meet(`reduce ${values.length}`, values);
+        const all = await meet(`reduce ${how} ${values.length}`, values);
         const columns = values.map((_, i) => all.map((row) => row[i]!));
         if (how === 'sum') return columns.map((column) => column.reduce((a, b) => a + b));
-        return columns.map((column) => Math[how](...column));
+        // Like MPICH: what becomes of a NaN depends on the rank.
+        const keeps = (a: number, b: number): boolean => (how === 'min' ? a < b : a > b);
+        return columns.map((column) =>
+          column.reduce((a, b) => (keeps(b, a) ? b : a), column[rank]!),
+        );
       },
       gather: async (value) => structuredClone(await meet('gather', value)),
       abort: async (error) => {

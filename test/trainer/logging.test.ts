@@ -99,6 +99,19 @@ it('a mean is weighted by batch size, and NaN makes every reduction NaN', async 
   expect(metrics).toEqual({ x: 2, mean: 5, ...nothing });
 });
 
+it('a batch size does not count in a least or a greatest value', async () => {
+  class Far extends Logging {
+    override trainingStep(batch: number): LossAndGradients {
+      const options = { onStep: false, onEpoch: true, batchSize: 5 };
+      this.log('least', 10 + batch, { ...options, reduceFx: 'min' });
+      this.log('greatest', -batch, { ...options, reduceFx: 'max' });
+      return super.trainingStep(batch);
+    }
+  }
+  const { metrics } = await fit(new Far());
+  expect(metrics).toEqual({ x: 2, least: 11, greatest: -1 });
+});
+
 it('logDict logs several at once, and every hook with a batch logs per step', async () => {
   class Hooks extends Logging {
     override onTrainBatchEnd(): void {

@@ -502,6 +502,25 @@ it.each([
   },
 );
 
+it.each([
+  [0, 'min'],
+  [1, 'min'],
+  [0, 'max'],
+  [1, 'max'],
+] as const)('a metric that is NaN on rank %i is NaN on all (%s)', async (rank, reduceFx) => {
+  class Diverged extends Line {
+    override validationStep(): void {
+      const value = this.trainer.strategy.rank === rank ? Number.NaN : 1;
+      this.log('bad', value, { reduceFx, syncDist: true, batchSize: 1 });
+      this.log('good', 1, { reduceFx, syncDist: true, batchSize: 1 });
+    }
+  }
+  const all = await train({ ranks: 2, checkpoints: [{}], module: () => new Diverged() });
+  for (const { trainer } of all) {
+    expect(trainer.callbackMetrics).toMatchObject({ bad: Number.NaN, good: 1 });
+  }
+});
+
 it('says once that a validation metric is of rank 0 alone', async () => {
   class Local extends Line {
     override validationStep(items: readonly number[]): void {

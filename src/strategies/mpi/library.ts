@@ -13,7 +13,7 @@ const SIGNATURES = {
   Comm_rank: ['H', 'int *'],
   Comm_size: ['H', 'int *'],
   Comm_set_errhandler: ['H', 'H'],
-  Ibarrier: ['H', 'void *'],
+  Iallreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H', 'void *'],
   Test: ['void *', 'void *', 'intptr'],
   Bcast: ['void *', 'int', 'H', 'int', 'H'],
   Allreduce: ['intptr', 'void *', 'int', 'H', 'H', 'H'],
@@ -48,19 +48,22 @@ export class MpiLibrary {
   }
 
   /**
-   * Loads it. @throws MisconfigurationError when koffi or the library is not there, saying what to install.
+   * Loads it. @throws MisconfigurationError when koffi or the library is not there, saying what to install, and
+   * when it is no MPI.
    *
-   * @param path of the shared library, instead of the usual names.
+   * @param launcher the flavour of the launcher, by whose usual names it is looked for.
+   * @param path of the shared library, instead of those names; it says itself which flavour it is.
    */
-  static async load(flavour: Flavour, path: string | undefined): Promise<MpiLibrary> {
+  static async load(launcher: Flavour, path: string | undefined): Promise<MpiLibrary> {
     const koffi = await importKoffi();
     makeRoom(koffi);
     // UCX would catch SIGSEGV, which WebAssembly needs for its own traps.
     process.env.UCX_ERROR_SIGNALS ??= '';
     // It also patches brk and munmap while V8's threads may be inside: now and then a page of the heap was gone.
     process.env.UCX_MEM_EVENTS ??= 'n';
+    const library = openLibrary(koffi, launcher, path);
+    const flavour = flavourOf(library);
     const { handleType, handles } = BINARIES[flavour];
-    const library = openLibrary(koffi, flavour, path);
     const bind = (name: FunctionName): Binding =>
       library.func(
         `MPI_${name}`,
@@ -128,25 +131,39 @@ function makeRoom(koffi: Koffi): void {
   }
 }
 
-function openLibrary(
-  koffi: Koffi,
-  flavour: Flavour,
-  path: string | undefined,
-): ReturnType<Koffi['load']> {
+type Library = ReturnType<Koffi['load']>;
+
+/** Handles of another flavour than the library's would end the process. */
+function flavourOf(library: Library): Flavour {
+  return has(library, 'ompi_mpi_comm_world') ? 'openmpi' : 'mpich';
+}
+
+function has(library: Library, symbol: string): boolean {
+  try {
+    library.symbol(symbol);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function openLibrary(koffi: Koffi, flavour: Flavour, path: string | undefined): Library {
   const { libraries, packages } = BINARIES[flavour];
   const names = path === undefined ? libraries : [path];
-  let cause: unknown;
+  let cause: Error | undefined;
   for (const name of names) {
     try {
       // OpenMPI's plugins look for its symbols among the global ones.
-      return koffi.load(name, { global: true, lazy: true });
+      const library = koffi.load(name, { global: true, lazy: true });
+      if (has(library, 'MPI_Init_thread')) return library;
+      cause ??= new Error(`'${name}' is no MPI library: it has no MPI_Init_thread`);
     } catch (error) {
-      cause ??= error;
+      cause ??= error as Error;
     }
   }
   throw new MisconfigurationError(
     `mpiStrategy: a launcher of ${flavour} has started this process, but its library (${names.join(', ')}) cannot ` +
-      `be loaded. Install it (on Debian: apt-get install ${packages}), or give mpiStrategy({library}).`,
+      `be used: ${cause?.message}. Install it (on Debian: apt-get install ${packages}), or give mpiStrategy({library}).`,
     { cause, details: { flavour, names } },
   );
 }

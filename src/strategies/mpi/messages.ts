@@ -13,14 +13,16 @@ export async function broadcastJson(
   value: JsonValue,
 ): Promise<JsonValue> {
   const text = isSender ? encode(value) : new Uint8Array();
-  const first = new Uint8Array(BROADCAST_BYTES);
-  if (isSender) put(first, text);
-  await world.broadcast(first);
-  const length = lengthIn(first);
-  if (length <= BROADCAST_BYTES - LENGTH_BYTES) return decode(first, 0, length);
-  const whole = isSender ? text : new Uint8Array(length);
-  await world.broadcast(whole);
-  return decodeJson(new TextDecoder().decode(whole));
+  return await world.meet('broadcast()', 0, async () => {
+    const first = new Uint8Array(BROADCAST_BYTES);
+    if (isSender) put(first, text);
+    await world.broadcast(first);
+    const length = lengthIn(first);
+    if (length <= BROADCAST_BYTES - LENGTH_BYTES) return decode(first, 0, length);
+    const whole = isSender ? text : new Uint8Array(length);
+    await world.broadcast(whole);
+    return decodeJson(new TextDecoder().decode(whole));
+  });
 }
 
 /** The values of all ranks, by rank. */
@@ -31,27 +33,23 @@ export async function gatherJson(
   value: JsonValue,
 ): Promise<readonly JsonValue[]> {
   const text = encode(value);
-  const first = await gatherParts(world, rank, worldSize, GATHER_BYTES, text);
-  const lengths = Array.from({ length: worldSize }, (_, i) => lengthIn(first, i * GATHER_BYTES));
-  const partBytes = LENGTH_BYTES + Math.max(...lengths);
-  // All ranks see the same lengths, so all go this way or none.
-  const parts =
-    partBytes <= GATHER_BYTES ? first : await gatherParts(world, rank, worldSize, partBytes, text);
-  const size = partBytes <= GATHER_BYTES ? GATHER_BYTES : partBytes;
-  return lengths.map((length, i) => decode(parts, i * size, length));
-}
-
-async function gatherParts(
-  world: MpiWorld,
-  rank: number,
-  worldSize: number,
-  partBytes: number,
-  text: Uint8Array,
-): Promise<Uint8Array> {
-  const parts = new Uint8Array(worldSize * partBytes);
-  put(parts.subarray(rank * partBytes, (rank + 1) * partBytes), text);
-  await world.gather(parts, partBytes);
-  return parts;
+  const partsOf = (partBytes: number): Uint8Array => {
+    const parts = new Uint8Array(worldSize * partBytes);
+    put(parts.subarray(rank * partBytes, (rank + 1) * partBytes), text);
+    world.gather(parts, partBytes);
+    return parts;
+  };
+  return await world.meet('gather()', 0, () => {
+    const first = partsOf(GATHER_BYTES);
+    const lengths = Array.from({ length: worldSize }, (_, i) => lengthIn(first, i * GATHER_BYTES));
+    const partBytes = LENGTH_BYTES + Math.max(...lengths);
+    // All ranks see the same lengths, so all go this way or none.
+    const isShort = partBytes <= GATHER_BYTES;
+    const parts = isShort ? first : partsOf(partBytes);
+    return lengths.map((length, i) =>
+      decode(parts, i * (isShort ? GATHER_BYTES : partBytes), length),
+    );
+  });
 }
 
 /** The length, and as much of the text as there is room for. */

@@ -7,7 +7,10 @@ import { MpiWorld } from './world.ts';
 
 /** What `mpiStrategy(options)` takes. */
 export interface MpiStrategyOptions {
-  /** Path of the shared library of MPI. Default: that of the launcher, by its usual names. */
+  /**
+   * Path of the shared library of MPI; the library says itself whether it is OpenMPI or MPICH. Default: that of the
+   * launcher, by its usual names.
+   */
   readonly library?: string | undefined;
 }
 
@@ -51,7 +54,9 @@ export function mpiStrategy(options: MpiStrategyOptions = {}): Strategy {
     );
   };
   return {
-    name: flavour,
+    get name() {
+      return world?.flavour ?? flavour;
+    },
     rank,
     worldSize,
     isGlobalZero,
@@ -67,20 +72,35 @@ export function mpiStrategy(options: MpiStrategyOptions = {}): Strategy {
       await joined().leave();
       standing = 'left';
     },
-    barrier: () => joined().barrier(),
+    barrier: () => joined().meet('barrier()', 0, () => undefined),
     broadcast: (value) => broadcastJson(joined(), isGlobalZero, value),
-    broadcastTensor: (bytes) => joined().broadcast(bytes),
+    broadcastTensor: async (bytes) => {
+      const all = joined();
+      await all.meet('broadcastTensor() of # bytes', bytes.length, () => all.broadcast(bytes));
+    },
     reduceGradients: async (buckets) => {
-      for (const bucket of buckets) await joined().reduce(bucket, 'sum');
+      const all = joined();
+      // All are queued at once, so that no other call comes between them.
+      await Promise.all(
+        buckets.map((bucket) => {
+          const type = bucket instanceof Float32Array ? 'float32' : 'float64';
+          const call = `reduceGradients() of # ${type}` as const;
+          return all.meet(call, bucket.length, () => all.reduce(bucket, 'sum'));
+        }),
+      );
     },
     reduceBoolean: async (value, over) => {
+      const all = joined();
       const flag = Float32Array.of(value ? 1 : 0);
-      await joined().reduce(flag, over === 'any' ? 'max' : 'min');
+      const how = over === 'any' ? 'max' : 'min';
+      await all.meet(`reduceBoolean('${over}')`, 0, () => all.reduce(flag, how));
       return flag[0] === 1;
     },
     reduce: async (values, how) => {
+      const all = joined();
       const numbers = Float64Array.from(values);
-      await joined().reduce(numbers, how);
+      const call = `reduce('${how}') of length #` as const;
+      await all.meet(call, numbers.length, () => all.reduce(numbers, how));
       return [...numbers];
     },
     gather: (value) => gatherJson(joined(), rank, worldSize, value),

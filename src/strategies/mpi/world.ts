@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HighwaterError } from '../../errors.ts';
 import { nextMacrotask } from '../../event-loop.ts';
 import type { NumberBuffer, Reduction } from '../strategy.ts';
-import type { Launch } from './launcher.ts';
+import { type Call, checkSame, codeOf } from './calls.ts';
+import type { Flavour, Launch } from './launcher.ts';
 import { MpiLibrary } from './library.ts';
 
 /**
@@ -25,6 +26,8 @@ const ROOT = 0;
 /** All ranks of a job, from `MPI_Init` to `MPI_Finalize`. There is at most one in a process. */
 export class MpiWorld {
   readonly #library: MpiLibrary;
+  /** What this rank calls, and its negative; then the greatest of each over all ranks. MPI writes it meanwhile. */
+  readonly #codes = new Float64Array(2);
   /** Room for a handle, which is an integer or a pointer, and for the answer whether it is done. */
   readonly #request = new BigInt64Array(1);
   readonly #isDone = new Int32Array(1);
@@ -33,6 +36,10 @@ export class MpiWorld {
 
   private constructor(library: MpiLibrary) {
     this.#library = library;
+  }
+
+  get flavour(): Flavour {
+    return this.#library.flavour;
   }
 
   /**
@@ -59,17 +66,27 @@ export class MpiWorld {
     return new MpiWorld(library);
   }
 
-  async barrier(): Promise<void> {
-    await this.#together(() => undefined);
+  /**
+   * Does something once every rank is there to do the same; one thing after the other, also when one fails. The action
+   * may {@link broadcast}, {@link reduce} and {@link gather} as often as it likes: no other comes between.
+   *
+   * @throws HighwaterError (`STRATEGY_FAILED`) on every rank when they do not call the same.
+   */
+  meet<T>(call: Call, count: number, action: () => T | Promise<T>): Promise<T> {
+    const next = async (): Promise<T> => {
+      await this.#untilAllAreHere(codeOf(call, count));
+      return await action();
+    };
+    const result = this.#tail.then(next, next);
+    this.#tail = result.catch(() => undefined);
+    return result;
   }
 
   /** Fills bytes with those of rank 0. */
   async broadcast(bytes: Uint8Array): Promise<void> {
     const { byte, commWorld } = this.#library.handles;
-    await this.#together(() =>
-      inPieces(bytes, (piece) =>
-        this.#library.call('Bcast', piece, piece.length, byte, ROOT, commWorld),
-      ),
+    await inPieces(bytes, (piece) =>
+      this.#library.call('Bcast', piece, piece.length, byte, ROOT, commWorld),
     );
   }
 
@@ -78,24 +95,20 @@ export class MpiWorld {
     const { inPlace, float, double, commWorld } = this.#library.handles;
     const type = values instanceof Float32Array ? float : double;
     const operation = this.#library.handles[how];
-    await this.#together(() =>
-      inPieces(values, (piece) =>
-        this.#library.call('Allreduce', inPlace, piece, piece.length, type, operation, commWorld),
-      ),
+    await inPieces(values, (piece) =>
+      this.#library.call('Allreduce', inPlace, piece, piece.length, type, operation, commWorld),
     );
   }
 
   /** Fills a buffer that has one part of equal size for each rank; this rank's own is there already. */
-  async gather(parts: Uint8Array, partBytes: number): Promise<void> {
+  gather(parts: Uint8Array, partBytes: number): void {
     const { inPlace, byte, commWorld } = this.#library.handles;
-    await this.#together(() =>
-      this.#library.call('Allgather', inPlace, 0, byte, parts, partBytes, byte, commWorld),
-    );
+    this.#library.call('Allgather', inPlace, 0, byte, parts, partBytes, byte, commWorld);
   }
 
   /** Leaves, once every other rank leaves. */
   async leave(): Promise<void> {
-    await this.#together(() => this.#library.call('Finalize'));
+    await this.meet('teardown()', 0, () => this.#library.call('Finalize'));
   }
 
   /** Ends all ranks, whatever else is going on. */
@@ -103,29 +116,25 @@ export class MpiWorld {
     this.#library.call('Abort', this.#library.handles.commWorld, exitCode);
   }
 
-  /** Does one thing after the other, also when one fails. */
-  #together(action: () => void | Promise<void>): Promise<void> {
-    const next = (): Promise<void> => this.#onceAllAreHere(action);
-    const result = this.#tail.then(next, next);
-    this.#tail = result.catch(() => undefined);
-    return result;
-  }
-
   /**
    * While a rank waits for the others its event loop turns: saves go on and signals arrive. What MPI then does at once
    * takes no longer than the data takes to cross.
    */
-  async #onceAllAreHere(action: () => void | Promise<void>): Promise<void> {
-    const { commWorld, statusIgnore } = this.#library.handles;
-    const [request, isDone] = [this.#request, this.#isDone];
-    this.#library.call('Ibarrier', commWorld, request);
+  async #untilAllAreHere(code: number): Promise<void> {
+    const { inPlace, double, max, commWorld, statusIgnore } = this.#library.handles;
+    const [codes, request, isDone] = [this.#codes, this.#request, this.#isDone];
+    // As much as a barrier costs, and it tells whether all are here for the same.
+    codes.set([code, -code]);
+    this.#library.call('Iallreduce', inPlace, codes, codes.length, double, max, commWorld, request);
     const began = performance.now();
     for (;;) {
       this.#library.call('Test', request, isDone, statusIgnore);
-      if (isDone[0] !== 0) return await action();
+      if (isDone[0] !== 0) break;
       const waitedMs = performance.now() - began;
       if (waitedMs > EXPECTING_MS) await (waitedMs < SPINNING_MS ? nextMacrotask() : sleep(1));
     }
+    const [greatest = code, negated = -code] = codes;
+    checkSame(-negated, greatest);
   }
 }
 
