@@ -70,12 +70,15 @@ async function train(job: Job): Promise<{ error: Error; warnings: readonly strin
 /** A memory in which some names cannot be written. */
 function refusing(isRefused: (path: string) => boolean): Storage {
   const storage = memoryFiles();
+  const refused = (path: string): Promise<never> =>
+    Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`));
   return {
     ...storage,
-    writer: (path) =>
-      isRefused(path)
-        ? Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`))
-        : storage.writer(path),
+    async writer(path) {
+      if (isRefused(path)) return await refused(path);
+      const writer = await storage.writer(path);
+      return { ...writer, link: (to) => (isRefused(to) ? refused(to) : writer.link(to)) };
+    },
   };
 }
 
