@@ -71,10 +71,12 @@ async function writeAtOnce(
   const parts: Part[] = [];
   for (const [i, range] of plan.ranges.entries()) {
     const tensor = tensors[plan.order[i]!]!;
-    const isSeen = tensor.view?.() !== undefined;
-    parts.push(
-      isSeen ? new TensorPart(range, tensor) : fixedPart(range.offset, await tensor.read()),
-    );
+    const seen = tensor.view?.();
+    const part =
+      seen === undefined
+        ? fixedPart(range.offset, await tensor.read())
+        : new TensorPart(range, tensor, seen);
+    parts.push(part);
   }
   const checksums: number[] = [];
   for (const part of parts) checksums.push(checksum(part.view() ?? (await part.read())));
@@ -128,8 +130,8 @@ async function writeInBatches(
 
 /** A tensor where it lies, or what is read of it: one part, unless it is too large. */
 function partsOf(tensor: ReadableTensor, range: ByteRange): Iterable<Part> | AsyncIterable<Part> {
-  const isSeen = tensor.view?.() !== undefined;
-  return isSeen ? [new TensorPart(range, tensor)] : partsRead(tensor, range.offset);
+  const seen = tensor.view?.();
+  return seen ? [new TensorPart(range, tensor, seen)] : partsRead(tensor, range.offset);
 }
 
 async function* partsRead(tensor: ReadableTensor, offset: number): AsyncGenerator<Part> {

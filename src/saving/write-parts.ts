@@ -10,6 +10,8 @@ export interface Readable {
 
 /** What is written at one place of a file. */
 export interface Part extends ByteRange {
+  /** Where the bytes lay when somebody first looked. */
+  readonly seen: Uint8Array;
   /** The bytes where they lie now; undefined when they can only be read. */
   view(): Uint8Array | undefined;
   /** The bytes, which stay as they are. */
@@ -21,16 +23,19 @@ const MAX_MOVES = 3;
 
 /** Bytes that stay where they are. */
 export function fixedPart(offset: number, bytes: Uint8Array): Part {
-  return { offset, length: bytes.byteLength, view: () => bytes, read: async () => bytes };
+  const { byteLength: length } = bytes;
+  return { offset, length, seen: bytes, view: () => bytes, read: async () => bytes };
 }
 
 /** A tensor where it lies. A class, since a state has many: its methods are made once. */
 export class TensorPart implements Part {
   readonly offset: number;
   readonly length: number;
+  readonly seen: Uint8Array;
   readonly #tensor: Readable;
 
-  constructor({ offset, length }: ByteRange, tensor: Readable) {
+  constructor({ offset, length }: ByteRange, tensor: Readable, seen: Uint8Array) {
+    this.seen = seen;
     this.offset = offset;
     this.length = length;
     this.#tensor = tensor;
@@ -51,7 +56,10 @@ export class TensorPart implements Part {
  * writing began is written again.
  */
 export async function writeParts(writer: StorageWriter, parts: readonly Part[]): Promise<void> {
-  const views = parts.map((part) => part.view() ?? new Uint8Array(part.length));
+  const views = parts.map(({ seen, length }) =>
+    // Memory that has grown has left no bytes there: others keep the place.
+    seen.byteLength === length ? seen : new Uint8Array(length),
+  );
   await writer.write(views);
   for (const [i, part] of parts.entries()) await writeMoved(writer, part, views[i]!);
 }

@@ -8,7 +8,8 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 async function written(part: Pick<Part, 'view' | 'read'>): Promise<string> {
   const storage = memoryFiles();
   const writer = await storage.writer('/a');
-  const parts = [fixedPart(0, bytes('<')), { offset: 1, length: 3, ...part }];
+  const seen = part.view() ?? new Uint8Array();
+  const parts = [fixedPart(0, bytes('<')), { offset: 1, length: 3, seen, ...part }];
   await writeParts(writer, [...parts, fixedPart(4, bytes('>'))]);
   await writer.publish({ replace: false });
   return new TextDecoder().decode(await storage.read('/a'));
