@@ -28,6 +28,57 @@ const quiet = {
 /** As in JavaScript, where nobody looks. */
 const js = (options: object) => options as never;
 
+describe('a value that cannot be meant is refused:', () => {
+  const { ModelCheckpoint, stopOnSignals, Trainer } = highwater;
+  it.each<[string, () => unknown, string]>([
+    [
+      'saveLast',
+      () => new ModelCheckpoint(js({ saveLast: 'links' })),
+      "saveLast is 'links', but it must be true, false or 'link'.",
+    ],
+    [
+      'a flag',
+      () => new ModelCheckpoint(js({ saveWeightsOnly: 'no' })),
+      "is 'no', but it must be true",
+    ],
+    [
+      'dirpath',
+      () => new ModelCheckpoint(js({ dirpath: 5 })),
+      'dirpath is 5, but it must be a path',
+    ],
+    [
+      'a signal to stop on',
+      () => stopOnSignals(js(['SIGFOO'])),
+      "['SIGFOO'], but it must be some of",
+    ],
+  ])('%s', (_, call, message) => {
+    expect(call).toThrow(message);
+  });
+
+  it('what is no signal', async () => {
+    const trainer = new Trainer(quiet);
+    await expect(trainer.fit(new Model(), js({ signal: 'SIGINT' }))).rejects.toThrow(
+      "Trainer.fit: signal is 'SIGINT', but it must be an AbortSignal",
+    );
+  });
+
+  it('a folder in a cloud, of files on this disk', async () => {
+    const training = (options: highwater.TrainerOptions, ckptPath?: string) =>
+      new Trainer({ ...quiet, fastDevRun: false, logger: false, ...options }).fit(new Model(), {
+        trainDataloaders: [0],
+        ckptPath,
+      });
+    const checkpoint = new ModelCheckpoint({ dirpath: 's3://b/c' });
+    await expect(training({ callbacks: checkpoint })).rejects.toThrow(
+      's3://b/c: local files have no s3:// URLs. Give a path',
+    );
+    await expect(training({ defaultRootDir: 's3://b' })).rejects.toThrow('no s3:// URLs');
+    await expect(training({ enableCheckpointing: false }, 's3://b/x.ckpt')).rejects.toThrow(
+      'no s3:// URLs',
+    );
+  });
+});
+
 describe('an option that is misspelt is refused by', () => {
   const { Trainer, ModelCheckpoint } = highwater;
   const trainer = () => new Trainer(quiet);

@@ -112,6 +112,17 @@ export function resolveOptions(options: ModelCheckpointOptions): ResolvedOptions
     refuse('filename', filename, `a string such as '{epoch}-{val_loss:.2f}'`);
   }
   if (filename) parseTemplate(filename);
+  const { dirpath, saveLast } = options;
+  if (!(dirpath === undefined || dirpath === null || isPath(dirpath))) {
+    refuse('dirpath', dirpath, 'a path or a file: URL');
+  }
+  if (![undefined, null, true, false, 'link'].includes(saveLast)) {
+    refuse('saveLast', saveLast, `true, false or 'link'`);
+  }
+  for (const name of FLAGS) {
+    const flag: unknown = options[name] ?? undefined;
+    if (flag !== undefined && typeof flag !== 'boolean') refuse(name, flag, 'true or false');
+  }
   return {
     ...resolveTriggers(options),
     filename: filename ?? undefined,
@@ -126,6 +137,19 @@ export function resolveOptions(options: ModelCheckpointOptions): ResolvedOptions
     saveOnException: options.saveOnException ?? false,
     verbose: options.verbose ?? false,
   };
+}
+
+const FLAGS = [
+  'saveWeightsOnly',
+  'saveOnTrainEpochEnd',
+  'autoInsertMetricName',
+  'enableVersionCounter',
+  'saveOnException',
+  'verbose',
+] as const satisfies readonly (keyof ModelCheckpointOptions)[];
+
+function isPath(given: unknown): boolean {
+  return typeof given === 'string' || given instanceof URL;
 }
 
 function resolveMonitor(monitor: string | null | undefined): string | undefined {

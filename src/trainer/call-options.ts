@@ -1,4 +1,4 @@
-import type { OptionNames } from '../option-check.ts';
+import { checkOptionNames, type OptionNames, refuseOption } from '../option-check.ts';
 import type { DataSource } from './data-source.ts';
 
 /** What `trainer.fit(module, options)` takes. */
@@ -19,12 +19,21 @@ export interface FitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export const FIT_NAMES: OptionNames<FitOptions> = {
+const FIT_NAMES: OptionNames<FitOptions> = {
   trainDataloaders: true,
   valDataloaders: true,
   ckptPath: true,
   signal: true,
 };
+
+/** @throws MisconfigurationError for options that there are not, and a signal that is none. */
+export function checkFitOptions(options: FitOptions): void {
+  checkOptionNames('Trainer.fit', options, FIT_NAMES);
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    refuseOption('Trainer.fit', 'signal', signal, 'an AbortSignal, such as stopOnSignals() gives');
+  }
+}
 
 /** What `trainer.validate`, `trainer.test` and `trainer.predict` take beside the module. */
 export interface EvaluationOptions {

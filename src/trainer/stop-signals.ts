@@ -1,3 +1,5 @@
+import { refuseOption } from '../option-check.ts';
+
 /** What asks a process to end: Ctrl-C, a service manager or scheduler, and Slurm's warning before a time limit. */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const;
 type StopSignal = (typeof STOP_SIGNALS)[number];
@@ -15,8 +17,14 @@ const EXIT_CODES: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM:
  * with `node --import tsx`, not `tsx`: the latter kills a process that has not answered a signal within 60 ms.
  *
  * @param signals default: SIGINT, SIGTERM and SIGUSR1.
+ * @throws MisconfigurationError for any other.
  */
 export function stopOnSignals(signals: readonly StopSignal[] = STOP_SIGNALS): AbortSignal {
+  for (const signal of signals) {
+    if (!STOP_SIGNALS.includes(signal)) {
+      refuseOption('stopOnSignals', 'signals', signals, `some of '${STOP_SIGNALS.join("', '")}'`);
+    }
+  }
   const controller = new AbortController();
   const stop = (signal: StopSignal): void => {
     for (const [each, listener] of listeners) process.off(each, listener);

@@ -5,9 +5,9 @@ import type { Logger } from '../loggers/logger.ts';
 import { checkOptionNames } from '../option-check.ts';
 import type { Strategy } from '../strategies/strategy.ts';
 import {
+  checkFitOptions,
   EVALUATION_NAMES,
   type EvaluationOptions,
-  FIT_NAMES,
   type FitOptions,
 } from './call-options.ts';
 import { checkModule } from './check-module.ts';
@@ -232,7 +232,7 @@ export class Trainer implements ModuleHost {
     this.#refuseSecond('fit');
     await this.ranks.during(async () => {
       checkModule('fit', module);
-      checkOptionNames('Trainer.fit', options, FIT_NAMES);
+      checkFitOptions(options);
       await this.#attach(module);
       const run = new FitRun(this, module, options, this.#options, this.#standing);
       this.shouldStop = false;

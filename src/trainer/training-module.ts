@@ -171,10 +171,14 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
    * Stores the constructor's argument in every checkpoint, so that `loadFromCheckpoint` can build the
    * module again. JSON values only. Call it in the constructor.
    */
-  saveHyperparameters(hyperParameters: JsonObject, options: HyperparameterOptions = {}): void {
+  saveHyperparameters<Given extends Record<keyof Given, JsonObject[string]>>(
+    hyperParameters: Given,
+    options: HyperparameterOptions = {},
+  ): void {
     checkOptionNames('saveHyperparameters', options, HYPERPARAMETER_NAMES);
     const { ignore = [], logger = true } = options;
-    const kept = Object.entries(hyperParameters).filter(([name]) => !ignore.includes(name));
+    const all: JsonObject = { ...hyperParameters };
+    const kept = Object.entries(all).filter(([name]) => !ignore.includes(name));
     this.#hparams = { ...this.#hparams, ...Object.fromEntries(kept) };
     this.#logsHparams &&= logger;
   }
@@ -194,12 +198,15 @@ export abstract class TrainingModule<Batch = unknown> implements Engine {
    * @throws HighwaterError (`CHECKPOINT_NOT_FOUND`), CheckpointFileError (`CHECKPOINT_INVALID`),
    * CheckpointMismatchError (`CHECKPOINT_MISMATCH`) listing every difference.
    */
-  static async loadFromCheckpoint<Module extends TrainingModule, HyperParameters extends object>(
+  static async loadFromCheckpoint<
+    Module extends TrainingModule,
+    HyperParameters extends object | undefined,
+  >(
     this: new (
       hyperParameters: HyperParameters,
     ) => Module,
     path: string,
-    overrides: Partial<HyperParameters> = {},
+    overrides: Partial<NonNullable<HyperParameters>> = {},
     options: LoadOptions = {},
   ): Promise<Module> {
     const { LOAD_NAMES, loadWeights, openCheckpoint, storedHyperparameters } = await import(

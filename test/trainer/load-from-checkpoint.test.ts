@@ -24,9 +24,10 @@ class Model extends ArrayModule {
   override onLoadCheckpoint(checkpoint: Record<string, unknown>): void {
     this.seen = checkpoint.seen;
   }
-  constructor({ inputs, outputs }: Sizes) {
+  constructor(sizes: Sizes = { inputs: 1, outputs: 1 }) {
+    const { inputs, outputs } = sizes;
     super({ body: new Float32Array(inputs).fill(1), head: new Float32Array(outputs) });
-    this.saveHyperparameters({ inputs, outputs });
+    this.saveHyperparameters(sizes);
   }
 
   override trainingStep(): LossAndGradients {

@@ -112,6 +112,18 @@ export interface Attempt {
   readonly wantedBytes?: number | undefined;
 }
 
+/** A URL is a good path too, of folders like `s3:`, which nobody means. */
+function refuseUrl({ action, path }: Attempt): void {
+  const [, scheme] = /^([a-z][a-z\d+.-]+):\/\//i.exec(path) ?? [];
+  if (scheme === undefined) return;
+  throw new StorageError(
+    'Unsupported',
+    path,
+    `Cannot ${action} ${path}: local files have no ${scheme}:// URLs. Give a path, or a storage of yours that has them ` +
+      `(new Trainer({ storage })).`,
+  );
+}
+
 /** Does `work`; whatever it throws is thrown as a `StorageError` that says what, where and what next. */
 export async function attempting<T>(
   fs: FileSystem,
@@ -119,6 +131,7 @@ export async function attempting<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   try {
+    refuseUrl(attempt);
     return await work();
   } catch (cause) {
     throw await storageFault(fs, attempt, cause);
