@@ -32,11 +32,6 @@ describe('a value that cannot be meant is refused:', () => {
   const { ModelCheckpoint, stopOnSignals, Trainer } = highwater;
   it.each<[string, () => unknown, string]>([
     [
-      'saveLast',
-      () => new ModelCheckpoint(js({ saveLast: 'links' })),
-      "saveLast is 'links', but it must be true, false or 'link'.",
-    ],
-    [
       'a flag',
       () => new ModelCheckpoint(js({ saveWeightsOnly: 'no' })),
       "is 'no', but it must be true",

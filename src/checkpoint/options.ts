@@ -112,12 +112,9 @@ export function resolveOptions(options: ModelCheckpointOptions): ResolvedOptions
     refuse('filename', filename, `a string such as '{epoch}-{val_loss:.2f}'`);
   }
   if (filename) parseTemplate(filename);
-  const { dirpath, saveLast } = options;
+  const { dirpath } = options;
   if (!(dirpath === undefined || dirpath === null || isPath(dirpath))) {
     refuse('dirpath', dirpath, 'a path or a file: URL');
-  }
-  if (![undefined, null, true, false, 'link'].includes(saveLast)) {
-    refuse('saveLast', saveLast, `true, false or 'link'`);
   }
   for (const name of FLAGS) {
     const flag: unknown = options[name] ?? undefined;
