@@ -35,15 +35,12 @@ export async function publishContent(
     // To replace something costs nothing but a `rename`. Names that must be free come before it, and go with it.
     const own = missing.find(({ replace }) => replace) ?? missing[0]!;
     const others = missing.filter((name) => name !== own);
+    const fresh = others.filter(({ replace }) => !replace);
     const left: NewName[] = [];
-    const written = await writeCheckpoint(storage, own, file, checksum, async (writer) => {
-      for (const name of others) {
-        if (!name.replace && !(await writer.link(name.path))) left.push(name);
-      }
+    bytes += await writeCheckpoint(storage, own, file, checksum, async (writer) => {
+      for (const name of fresh) if (!(await writer.link(name.path))) left.push(name);
     });
-    bytes += written;
-    published.add(own.path);
-    for (const name of others) if (!name.replace && !left.includes(name)) published.add(name.path);
+    for (const name of [own, ...fresh]) if (!left.includes(name)) published.add(name.path);
     for (const name of others.filter(({ replace }) => replace)) {
       if (await storage.link(own.path, name.path, name)) published.add(name.path);
       else left.push(name);

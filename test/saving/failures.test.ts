@@ -14,6 +14,7 @@ import {
   type TrainerOptions,
 } from '../../src/index.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+import { refusingStorage } from '../support/refusing-storage.ts';
 
 class Model extends ArrayModule {
   constructor() {
@@ -215,23 +216,8 @@ it('a hostile state removes nothing outside its folder', async () => {
 });
 
 describe("with onSaveError: 'warn'", () => {
-  /** A memory in which nothing can be written under these names. */
-  function refusing(...paths: readonly string[]): Storage {
-    const storage = memoryFiles();
-    const full = (path: string): Promise<never> =>
-      Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`));
-    return {
-      ...storage,
-      async writer(path) {
-        if (paths.includes(path)) return await full(path);
-        const writer = await storage.writer(path);
-        return {
-          ...writer,
-          link: (to) => (paths.includes(to) ? full(to) : writer.link(to)),
-        };
-      },
-    };
-  }
+  const refusing = (...paths: readonly string[]): Storage =>
+    refusingStorage((path) => paths.includes(path));
 
   async function warned(
     storage: Storage,

@@ -169,15 +169,20 @@ it('does not ask again for a flush that failed', async () => {
   await writer.abort();
 });
 
-it('fails whatever is under way for the reason for which flushing failed', async () => {
-  const root = await newFolder();
-  const fs: FileSystem = {
+/** A disk that fails to flush, and to check, what is written. */
+function failingChecks(code: string): FileSystem {
+  return {
     ...nodeFileSystem,
     async open(path, mode) {
       const file = await nodeFileSystem.open(path, mode);
-      return { ...file, checksums: () => Promise.reject(systemError('ENOSPC')) };
+      return { ...file, checksums: () => Promise.reject(systemError(code)) };
     },
   };
+}
+
+it('fails whatever is under way for the reason for which flushing failed', async () => {
+  const root = await newFolder();
+  const fs = failingChecks('ENOSPC');
   const writer = await localFiles({ fs }).writer(`${root}/a`, { sizeBytes: 1e6 });
   await writer.write([bytes]);
   const checking = writer.checksums?.([]);
@@ -192,13 +197,7 @@ it('fails whatever is under way for the reason for which flushing failed', async
 
 it('has nothing left when it was given up while a check of what is written fails', async () => {
   const root = await newFolder();
-  const fs: FileSystem = {
-    ...nodeFileSystem,
-    async open(path, mode) {
-      const file = await nodeFileSystem.open(path, mode);
-      return { ...file, checksums: () => Promise.reject(systemError('EIO')) };
-    },
-  };
+  const fs = failingChecks('EIO');
   const writer = await localFiles({ fs }).writer(`${root}/a`);
   await writer.write([bytes]);
   const checking = expect(writer.checksums?.([])).rejects.toMatchObject({ kind: 'Other' });

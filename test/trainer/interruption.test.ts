@@ -4,12 +4,12 @@ import {
   type ModelCheckpointOptions,
   memoryFiles,
   type Storage,
-  StorageError,
   Trainer,
   type TrainerOptions,
 } from '../../src/index.ts';
 import { CheckpointReader } from '../../src/saving/checkpoint-reader.ts';
 import { ArrayModule, type LossAndGradients } from '../support/array-module.ts';
+import { refusingStorage } from '../support/refusing-storage.ts';
 
 class Model extends ArrayModule {
   readonly throwsAt: number | undefined;
@@ -67,21 +67,6 @@ async function train(job: Job): Promise<{ error: Error; warnings: readonly strin
   return { error, warnings };
 }
 
-/** A memory in which some names cannot be written. */
-function refusing(isRefused: (path: string) => boolean): Storage {
-  const storage = memoryFiles();
-  const refused = (path: string): Promise<never> =>
-    Promise.reject(new StorageError('NoSpace', path, `No space for '${path}'.`));
-  return {
-    ...storage,
-    async writer(path) {
-      if (isRefused(path)) return await refused(path);
-      const writer = await storage.writer(path);
-      return { ...writer, link: (to) => (isRefused(to) ? refused(to) : writer.link(to)) };
-    },
-  };
-}
-
 async function stepOf(storage: Storage, path: string): Promise<unknown> {
   return (await CheckpointReader.open(storage, path)).document?.globalStep;
 }
@@ -89,7 +74,7 @@ async function stepOf(storage: Storage, path: string): Promise<unknown> {
 describe('a save that failed before, of which nobody was told', () => {
   const failsAtStep2 = (): Storage => {
     let refusals = 1;
-    return refusing((path) => path === '/c/step=2.ckpt' && refusals-- > 0);
+    return refusingStorage((path) => path === '/c/step=2.ckpt' && refusals-- > 0);
   };
   const everyStep = { everyNTrainSteps: 1, filename: '{step}' };
 
@@ -151,7 +136,7 @@ describe('an interrupted run does not claim a saved state when', () => {
   it.each([true, false])('its save fails (asyncSave: %s)', async (asyncSave) => {
     let isFull = false;
     const { error } = await train({
-      storage: refusing(() => isFull),
+      storage: refusingStorage(() => isFull),
       checkpoint: { saveLast: true },
       trainer: { asyncSave },
       onStop: () => {
@@ -170,7 +155,7 @@ describe('an interrupted run does not claim a saved state when', () => {
   it("its save fails with onSaveError: 'warn'", async () => {
     let isFull = false;
     const { error, warnings } = await train({
-      storage: refusing(() => isFull),
+      storage: refusingStorage(() => isFull),
       checkpoint: { saveLast: true },
       trainer: { onSaveError: 'warn' },
       onStop: () => {
